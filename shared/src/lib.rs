@@ -1,1 +1,39 @@
-//! placeholder
+//! What every step of Darkroom shares.
+//!
+//! The pure half (no AWS, no HTTP, no clock, no environment) says what is right: ids, credits, the ledger, the lifecycle of a generation,
+//! the catalog of providers and how their answers are read. The io half, behind the feature `io`, talks to the world.
+
+pub mod api;
+pub mod assets;
+pub mod catalog;
+pub mod credits;
+pub mod failure;
+pub mod generation;
+pub mod ids;
+pub mod ledger;
+pub mod lifecycle;
+pub mod messages;
+pub mod outcome;
+pub mod pick;
+pub mod signature;
+pub mod template;
+
+#[cfg(feature = "draw")]
+pub mod draw;
+
+#[cfg(feature = "io")]
+pub mod backend;
+#[cfg(feature = "io")]
+pub mod clock;
+#[cfg(feature = "io")]
+pub mod config;
+#[cfg(feature = "io")]
+pub mod http_guard;
+#[cfg(feature = "io")]
+pub mod provider;
+#[cfg(feature = "io")]
+pub mod queue;
+#[cfg(feature = "io")]
+pub mod results;
+#[cfg(feature = "io")]
+pub mod store;

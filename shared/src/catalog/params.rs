@@ -1,0 +1,223 @@
+//! A model's parameters: checked against its JSON Schema, defaults filled in, media marked.
+
+use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
+use serde_json::{Map, Value};
+
+use super::manifest::Price;
+use crate::credits::Credits;
+use crate::ids::AssetId;
+
+/// Compiled parameters.
+#[derive(Debug)]
+pub struct Params {
+    validator: Validator,
+    defaults: Vec<(String, Value)>,
+    assets: Vec<String>,
+}
+
+/// One parameter that is not as the model needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidParam {
+    /// A stable word: `missing_param`, `unknown_param`, `invalid_type`, `out_of_range`, `invalid_param`.
+    pub code: &'static str,
+    /// Which one, as `params.prompt` or `params.images.0`.
+    pub param: String,
+    /// What is wrong with it, and what would be right.
+    pub detail: String,
+}
+
+impl Params {
+    /// Compiles a JSON Schema (2020-12, no remote references).
+    pub fn compile(schema: &Value) -> Result<Self, String> {
+        let validator = jsonschema::options().build(schema).map_err(|error| format!("`params` is not a JSON Schema: {error}"))?;
+        let mut defaults = Vec::new();
+        let mut assets = Vec::new();
+        for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            if let Some(default) = property.get("default") {
+                defaults.push((name.clone(), default.clone()));
+            }
+            let is_asset = |value: Option<&Value>| value.and_then(|v| v.get("format")) == Some(&Value::from("asset"));
+            if is_asset(Some(property)) || is_asset(property.get("items")) {
+                assets.push(name.clone());
+            }
+        }
+        let params = Self { validator, defaults, assets };
+        for (name, default) in &params.defaults {
+            let alone = Value::Object(Map::from_iter([(name.clone(), default.clone())]));
+            let wrong = params.validator.iter_errors(&alone).any(|error| !error.instance_path().as_str().is_empty());
+            if wrong {
+                return Err(format!("the default of `{name}` is not a valid value of it"));
+            }
+        }
+        Ok(params)
+    }
+
+    /// Checks what a customer sent and fills in the defaults. `at` is where it stood in the request, as `params.`; empty at the top.
+    pub fn check(&self, at: &str, given: &Map<String, Value>) -> Result<Map<String, Value>, InvalidParam> {
+        let mut params = given.clone();
+        params.values_mut().for_each(whole_number);
+        for (name, default) in &self.defaults {
+            params.entry(name.clone()).or_insert_with(|| default.clone());
+        }
+        let params = Value::Object(params);
+        if let Some(error) = self.validator.iter_errors(&params).next() {
+            return Err(explain(at, &error));
+        }
+        for (name, id) in self.asset_texts(&params) {
+            let param = format!("{at}{name}");
+            id.parse::<AssetId>().map_err(|error| InvalidParam { code: "invalid_param", param, detail: error.to_string() })?;
+        }
+        match params {
+            Value::Object(params) => Ok(params),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Ok(Map::new()),
+        }
+    }
+
+    /// The media that checked parameters name: where, and which.
+    pub fn assets(&self, params: &Map<String, Value>) -> Vec<(String, AssetId)> {
+        let params = Value::Object(params.clone());
+        self.asset_texts(&params).into_iter().filter_map(|(at, id)| id.parse().ok().map(|id| (at, id))).collect()
+    }
+
+    /// Puts `replace(id)` in place of each media parameter's asset id.
+    pub fn replace_assets(&self, params: &Map<String, Value>, replace: impl Fn(AssetId) -> Option<Value>) -> Map<String, Value> {
+        let mut out = params.clone();
+        let swap = |value: &mut Value| {
+            if let Some(new) = value.as_str().and_then(|id| id.parse().ok()).and_then(&replace) {
+                *value = new;
+            }
+        };
+        for name in &self.assets {
+            match out.get_mut(name) {
+                Some(Value::Array(items)) => items.iter_mut().for_each(swap),
+                Some(value) => swap(value),
+                None => {}
+            }
+        }
+        out
+    }
+
+    fn asset_texts(&self, params: &Value) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for name in &self.assets {
+            match params.get(name) {
+                Some(Value::String(id)) => found.push((name.clone(), id.clone())),
+                Some(Value::Array(items)) => found.extend(
+                    items.iter().enumerate().filter_map(|(i, item)| Some((format!("{name}.{i}"), item.as_str()?.to_owned()))),
+                ),
+                Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => {}
+            }
+        }
+        found
+    }
+}
+
+/// JSON has one kind of number: `2.0` is the integer 2.
+fn whole_number(value: &mut Value) {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if let Some(number) = value.as_f64().filter(|number| value.is_f64() && number.fract() == 0.0 && number.abs() < EXACT) {
+        #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+        let whole = number as i64;
+        *value = Value::from(whole);
+    }
+}
+
+fn explain(at: &str, error: &jsonschema::ValidationError<'_>) -> InvalidParam {
+    use ValidationErrorKind as Kind;
+    let inside = error.instance_path().as_str().trim_start_matches('/').replace('/', ".");
+    let within = |name: &str| match inside.as_str() {
+        "" => format!("{at}{name}"),
+        path => format!("{at}{path}.{name}"),
+    };
+    let at = format!("{at}{inside}");
+    // Only the constraint is told, never the value: it may be a customer's long prompt.
+    #[allow(clippy::wildcard_enum_match_arm)]
+    let (code, param, detail) = match error.kind() {
+        Kind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            ("missing_param", within(name), format!("`{name}` is needed"))
+        }
+        Kind::AdditionalProperties { unexpected } => {
+            let name: String = unexpected.first().map(String::as_str).unwrap_or_default().chars().take(80).collect();
+            ("unknown_param", within(&name), format!("there is no parameter `{name}` here"))
+        }
+        Kind::Type { kind } => ("invalid_type", at, format!("has to be of type {}", type_word(kind))),
+        Kind::Minimum { limit } => ("out_of_range", at, format!("has to be at least {limit}")),
+        Kind::Maximum { limit } => ("out_of_range", at, format!("has to be at most {limit}")),
+        Kind::MinLength { limit } => ("out_of_range", at, format!("has to have at least {limit} characters")),
+        Kind::MaxLength { limit } => ("out_of_range", at, format!("has to have at most {limit} characters")),
+        Kind::MinItems { limit } => ("out_of_range", at, format!("has to have at least {limit} elements")),
+        Kind::MaxItems { limit } => ("out_of_range", at, format!("has to have at most {limit} elements")),
+        Kind::Enum { options } => ("invalid_param", at, format!("has to be one of {options}")),
+        other => ("invalid_param", at, format!("does not satisfy `{}`", other.keyword())),
+    };
+    InvalidParam { code, param, detail }
+}
+
+fn type_word(kind: &jsonschema::error::TypeKind) -> String {
+    match kind {
+        jsonschema::error::TypeKind::Single(one) => one.to_string(),
+        jsonschema::error::TypeKind::Multiple(many) => many.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or "),
+    }
+}
+
+impl Price {
+    /// What a generation with these checked parameters costs; `None` when it is beyond [`Credits::MAX`].
+    pub fn of(&self, params: &Map<String, Value>) -> Option<Credits> {
+        let count = match &self.per {
+            Some(name) => params.get(name)?.as_u64()?,
+            None => 1,
+        };
+        self.credits.times(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(model: &str, given: Value) -> Result<Value, (&'static str, String)> {
+        let catalog = Catalog::built_in().expect("loads");
+        let given = given.as_object().expect("an object").clone();
+        let model = catalog.model(model).expect("known");
+        model.params.check("params.", &given).map(Value::Object).map_err(|error| (error.code, error.param))
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let checked = check("placeholder", json!({"prompt": "x", "width": 100}));
+        assert_eq!(checked, Ok(json!({"prompt": "x", "width": 100, "height": 1024, "format": "png"})));
+    }
+
+    #[test]
+    fn each_mistake_has_its_code_and_place() {
+        let mistake = |given| check("placeholder", given).expect_err("a mistake");
+        assert_eq!(mistake(json!({})), ("missing_param", "params.prompt".into()));
+        assert_eq!(mistake(json!({"prompt": 7})), ("invalid_type", "params.prompt".into()));
+        assert_eq!(mistake(json!({"prompt": "x", "width": 1})), ("out_of_range", "params.width".into()));
+        assert_eq!(mistake(json!({"prompt": "x", "width": 1.5})), ("invalid_type", "params.width".into()));
+        assert_eq!(mistake(json!({"prompt": "x", "size": 1})), ("unknown_param", "params.size".into()));
+        assert_eq!(mistake(json!({"prompt": "x", "format": "bmp"})), ("invalid_param", "params.format".into()));
+        assert_eq!(mistake(json!({"prompt": "x", "image": "cat.jpg"})), ("invalid_param", "params.image".into()));
+        let images = check("nano-banana-edit", json!({"prompt": "x", "images": ["a", "b"]})).expect_err("not ids");
+        assert_eq!(images, ("invalid_param", "params.images.0".into()));
+    }
+
+    #[test]
+    fn the_price_counts_what_it_says() {
+        let catalog = Catalog::built_in().expect("loads");
+        let price = |model: &str, given: Value| {
+            let model = catalog.model(model).expect("known");
+            let params = model.params.check("params.", given.as_object().expect("an object")).expect("valid");
+            model.spec.price.of(&params).expect("small").get()
+        };
+        assert_eq!(price("placeholder", json!({"prompt": "x"})), 5);
+        assert_eq!(price("flux-schnell", json!({"prompt": "x"})), 2);
+        assert_eq!(price("flux-schnell", json!({"prompt": "x", "num_outputs": 3})), 6);
+        assert_eq!(price("flux-schnell", json!({"prompt": "x", "num_outputs": 3.0})), 6);
+    }
+}

@@ -1,0 +1,253 @@
+//! A generation: one job that a customer asked for, with everything that is known of it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::credits::Credits;
+use crate::failure::Failure;
+use crate::ids::{AccountId, AssetId, GenerationId};
+
+/// The record. Changed only by [`crate::lifecycle::decide`]; each change raises `version` by one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its id.
+    pub id: GenerationId,
+    /// Who pays.
+    pub account: AccountId,
+    /// Raised by each change; a write is conditional on it.
+    pub version: u64,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// What was asked, as it was understood when it was accepted.
+    pub order: Order,
+    /// The credits set aside for it: the price.
+    pub hold: Credits,
+    /// Every claim so far, oldest first; the last one is the current one.
+    pub attempts: Vec<Attempt>,
+    /// Set once the customer asked to cancel and the provider has to be asked first.
+    pub cancel_requested_at: Option<Timestamp>,
+    /// Where it stands.
+    pub state: State,
+    /// When the poll function has to look at it; none only when nothing is left to do.
+    pub due_at: Option<Timestamp>,
+    /// A success that arrived after the generation had ended: kept, never charged.
+    pub late: Option<Late>,
+}
+
+/// What the customer asked for. A later change of the catalog does not change it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// The model's catalog name, aliases resolved.
+    pub model: String,
+    /// The provider's catalog name.
+    pub provider: String,
+    /// The version of the provider's manifest at that time.
+    pub catalog_version: u32,
+    /// The checked parameters, defaults filled in.
+    pub params: Map<String, Value>,
+}
+
+/// One claim of the generation by a dispatch worker: at most one paid submit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// 1, 2, 3…: also the fencing token, since evidence names the attempt it belongs to.
+    pub number: u32,
+    /// Whom we asked.
+    pub provider: String,
+    /// When it was claimed: the submit was not sent before this.
+    pub claimed_at: Timestamp,
+    /// When its fate was known.
+    pub answered_at: Option<Timestamp>,
+    /// The provider's name for the job.
+    pub job: Option<String>,
+    /// What became of it.
+    pub result: AttemptResult,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum AttemptResult {
+    /// No answer yet.
+    Submitting,
+    /// The provider has the job.
+    Accepted,
+    /// The answer was lost: the provider may have the job.
+    Unconfirmed { reason: Ambiguity },
+    /// The provider finished it.
+    Succeeded,
+    /// The provider refused or failed it.
+    Failed { failure: Failure },
+    /// The provider stopped it.
+    Canceled,
+}
+
+/// Why nobody knows whether the provider took the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ambiguity {
+    /// The request was sent; no answer came in time.
+    TimedOut,
+    /// The connection broke after the request was sent.
+    ConnectionLost,
+    /// A server error that does not say whether the job was taken.
+    ServerError,
+    /// An answer of success that cannot be understood.
+    UnreadableAnswer,
+    /// The worker that sent it, or was about to, did not report back.
+    WorkerLost,
+}
+
+impl Ambiguity {
+    /// The word used in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed_out",
+            Self::ConnectionLost => "connection_lost",
+            Self::ServerError => "server_error",
+            Self::UnreadableAnswer => "unreadable_answer",
+            Self::WorkerLost => "worker_lost",
+        }
+    }
+}
+
+/// Where a generation stands. Each variant carries what only that state has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum State {
+    /// Waits for a worker.
+    Queued { not_before: Timestamp },
+    /// A worker is submitting it.
+    Claimed { lease_until: Timestamp },
+    /// The provider works on it.
+    Running { job: Job, since: Timestamp, expires_at: Timestamp, polls: u32, progress: Option<u8>, queue_position: Option<u32> },
+    /// The submit's answer was lost: the hold stays until there is evidence or the time is up.
+    Unconfirmed { reason: Ambiguity, since: Timestamp, resolves_by: Timestamp },
+    /// The provider is done; the result is being copied to our bucket.
+    Collecting { job: Option<Job>, outcome: Outcome, tries: u32, lease_until: Timestamp },
+    /// Stored and charged.
+    Succeeded { results: Vec<StoredResult>, charged: Credits, finished_at: Timestamp },
+    /// Ended without a result.
+    Failed { failure: Failure, charged: Credits, finished_at: Timestamp },
+    /// Ended because the customer asked for it.
+    Canceled { charged: Credits, finished_at: Timestamp },
+}
+
+impl State {
+    /// Nothing more will happen to the money.
+    pub fn is_terminal(&self) -> bool {
+        match self {
+            Self::Succeeded { .. } | Self::Failed { .. } | Self::Canceled { .. } => true,
+            Self::Queued { .. } | Self::Claimed { .. } | Self::Running { .. } | Self::Unconfirmed { .. } | Self::Collecting { .. } => false,
+        }
+    }
+
+    /// The word of the state, as in logs and in the API's `phase`.
+    pub fn phase(&self) -> &'static str {
+        match self {
+            Self::Queued { .. } => "queued",
+            Self::Claimed { .. } => "submitting",
+            Self::Running { .. } => "running",
+            Self::Unconfirmed { .. } => "unconfirmed",
+            Self::Collecting { .. } => "collecting",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Canceled { .. } => "canceled",
+        }
+    }
+}
+
+/// The provider's side of a running attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The provider's id of it.
+    pub id: String,
+    /// Other facts its manifest keeps from the submit's answer, such as the status URL.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// What a provider delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Where to take the results from; never empty.
+    pub sources: Vec<Source>,
+}
+
+/// Where one result comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// To be downloaded.
+    Link(String),
+    /// To be drawn from the order's own parameters by the placeholder.
+    Drawing,
+}
+
+/// A result in our bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredResult {
+    /// The asset it is filed as.
+    pub asset: AssetId,
+    /// Its S3 key.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// What it is, found by its content.
+    pub content_type: String,
+}
+
+/// A success that came too late to be charged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// The attempt it belongs to.
+    pub attempt: u32,
+    /// When it came.
+    pub arrived_at: Timestamp,
+    /// Whether it is stored yet.
+    pub state: LateState,
+}
+
+/// Where a late success stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum LateState {
+    /// Being copied to our bucket.
+    Collecting { job: Option<Job>, outcome: Outcome, tries: u32 },
+    /// In our bucket.
+    Stored { results: Vec<StoredResult> },
+    /// It could not be had any more.
+    Lost { failure: Failure },
+}
+
+impl Generation {
+    /// A new generation in the queue; its hold is posted by the same transaction that writes it.
+    pub fn accept(id: GenerationId, account: AccountId, order: Order, hold: Credits, now: Timestamp, due_at: Timestamp) -> Self {
+        Self {
+            id,
+            account,
+            version: 1,
+            created_at: now,
+            order,
+            hold,
+            attempts: Vec::new(),
+            cancel_requested_at: None,
+            state: State::Queued { not_before: now },
+            due_at: Some(due_at),
+            late: None,
+        }
+    }
+
+    /// The number of the current attempt; 0 before the first claim.
+    pub fn attempt(&self) -> u32 {
+        self.attempts.last().map_or(0, |attempt| attempt.number)
+    }
+
+    /// The attempt with this number.
+    pub fn attempt_mut(&mut self, number: u32) -> Option<&mut Attempt> {
+        self.attempts.iter_mut().find(|attempt| attempt.number == number)
+    }
+}
