@@ -1,1 +1,4 @@
 //! placeholder
+
+#[cfg(feature = "draw")]
+pub mod draw;
