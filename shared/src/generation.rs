@@ -48,6 +48,19 @@ pub struct Order {
     pub catalog_version: u32,
     /// The checked parameters, defaults filled in.
     pub params: Map<String, Value>,
+    /// The media that the parameters name.
+    pub inputs: Vec<Input>,
+}
+
+/// A media file given to a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// As the parameters name it.
+    pub asset: AssetId,
+    /// Its S3 key.
+    pub key: String,
+    /// What it is.
+    pub content_type: String,
 }
 
 /// One claim of the generation by a dispatch worker: at most one paid submit.

@@ -24,11 +24,17 @@ pub mod draw;
 #[cfg(feature = "io")]
 pub mod backend;
 #[cfg(feature = "io")]
+pub mod batch;
+#[cfg(feature = "io")]
 pub mod clock;
 #[cfg(feature = "io")]
 pub mod config;
 #[cfg(feature = "io")]
+pub mod endpoint;
+#[cfg(feature = "io")]
 pub mod http_guard;
+#[cfg(feature = "io")]
+pub mod logs;
 #[cfg(feature = "io")]
 pub mod provider;
 #[cfg(feature = "io")]

@@ -1,1 +1,257 @@
+//! New generations and their cancellation: the price is held, the record written and the idempotency key taken in one transaction.
 
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use lambda_http::{Body, Request, Response};
+use serde_json::{Value, json};
+use shared::api::{AssetStatus, CreateGeneration, CreatedGeneration, GenerationView, Problem, Status};
+use shared::backend::{Applied, Backend};
+use shared::catalog::Model;
+use shared::endpoint::{self, Caller};
+use shared::generation::{Generation, Input, Order};
+use shared::ids::{AccountId, GenerationId};
+use shared::ledger::Refusal;
+use shared::lifecycle::{Event, Send, Unchanged};
+use shared::messages::Outgoing;
+use shared::signature::fingerprint;
+use shared::store::{Accepted, IdempotencyClaim, IdempotencyRecord};
+
+/// How long an `Idempotency-Key` is remembered.
+const KEEP_KEYS: Duration = Duration::from_secs(24 * 60 * 60);
+/// An HTTP API answers within 30 s or not at all.
+const MAX_WAIT_SECONDS: u64 = 25;
+
+/// Answers `POST /v1/generations` and `POST /v1/generations/{id}/cancel`.
+pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
+    let method = request.method().as_str().to_owned();
+    let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
+        ("POST", ["v1", "generations"]) => create(backend, &request).await,
+        ("POST", ["v1", "generations", id, "cancel"]) => cancel(backend, &request, id).await,
+        _ => Err(endpoint::no_route(&request)),
+    };
+    answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
+}
+
+/// Ask for a generation. Its price is held now and charged when it succeeds.
+#[utoipa::path(post, path = "/v1/generations", request_body = CreateGeneration,
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Sending the same key and body again gives the first answer again; 1 to 255 characters, remembered for 24 hours"),
+        ("Prefer" = Option<String>, Header, description = "`wait=n`: answer when it has ended, or after n seconds (at most 25)"),
+    ),
+    responses(
+        (status = 202, body = CreatedGeneration, description = "Accepted; with `Prefer: wait`, not ended in time"),
+        (status = 200, body = GenerationView, description = "Ended while waiting"),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 402, body = Problem),
+        (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem),
+    ))]
+pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::SCHEMA)?;
+    let wait = wait(request)?;
+    let claim = claim(request, &asked)?;
+    let model = backend.catalog.model(&asked.model).ok_or_else(|| {
+        let name: String = asked.model.chars().take(80).collect();
+        Problem::new(422, "unknown_model", "Unknown model", format!("there is no model `{name}`; `GET /v1/models` lists them")).at("model")
+    })?;
+    let params = model.params.check("params.", &asked.params)?;
+    let cost = model.spec.price.of(&params).ok_or_else(|| {
+        Problem::new(422, "out_of_range", "Invalid parameter", "the price of this is beyond every limit").at("params")
+    })?;
+    let inputs = inputs(backend, account, model, &params).await?;
+    let now = backend.now();
+    let (unix_ms, random) = backend.id_parts();
+    let order = Order {
+        model: model.spec.name.clone(),
+        provider: model.provider.name.clone(),
+        catalog_version: model.provider.version,
+        params,
+        inputs,
+    };
+    let due_at = now + model.provider.rules(&backend.config.limits).requeue_every;
+    let generation = Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, now, due_at);
+    let (created, replayed) = match backend.store.accept(&generation, claim.as_ref(), now).await? {
+        Accepted::New { balance_before, balance_after } => {
+            let dispatch = Outgoing::of(Send::Dispatch { after: SignedDuration::ZERO }, generation.id, account, now);
+            backend.send_or_leave_to_the_poll(&dispatch).await;
+            tracing::info!(generation = %generation.id, %account, model = generation.order.model, cost = cost.get(), "accepted");
+            (created(&generation, balance_before, balance_after), false)
+        }
+        Accepted::Replayed(record) => (replay(&record), true),
+        Accepted::KeyReused => {
+            let detail = "this `Idempotency-Key` was used with another request: use a new key for a new request";
+            return Err(Problem::new(422, "idempotency_key_reused", "Idempotency key reused", detail).at("Idempotency-Key"));
+        }
+        Accepted::Refused(refusal) => return Err(refused(&refusal)),
+    };
+    let ended = match wait {
+        Some(seconds) => wait_for_end(backend, created.id, seconds).await?,
+        None => None,
+    };
+    let mut response = match ended {
+        Some(generation) => endpoint::json(200, &view(backend, &generation).await?),
+        None => endpoint::json(202, &created),
+    };
+    let headers = response.headers_mut();
+    if let Ok(location) = format!("/v1/generations/{}", created.id).parse() {
+        headers.insert("location", location);
+    }
+    if replayed {
+        headers.insert("idempotency-replayed", lambda_http::http::HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Stop a generation. One that a provider works on is stopped by the provider first: until then it is shown as it is, with
+/// `cancel_requested_at`.
+#[utoipa::path(post, path = "/v1/generations/{id}/cancel", params(("id" = String, Path)), responses(
+    (status = 200, body = GenerationView, description = "Canceled"),
+    (status = 202, body = GenerationView, description = "Noted; the provider is being asked"),
+    (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem, description = "Too late"),
+))]
+pub async fn cancel(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let not_found = || Problem::not_found("generation", id);
+    let generation_id: GenerationId = id.parse().map_err(|_| not_found())?;
+    let generation = backend.store.generation(generation_id).await?.filter(|generation| generation.account == account);
+    let applied = backend.apply(generation.ok_or_else(not_found)?, &Event::CancelRequested).await?;
+    if let Applied::Unchanged(generation, Unchanged::TooLate) = &applied {
+        let detail = format!("the generation is {} already; nothing was changed", generation.state.phase());
+        return Err(Problem::new(409, "too_late", "Too late to cancel", detail));
+    }
+    let view = view(backend, applied.generation()).await?;
+    let status = if view.status == Status::Canceled { 200 } else { 202 };
+    Ok(endpoint::json(status, &view))
+}
+
+async fn view(backend: &Backend, generation: &Generation) -> Result<GenerationView, Problem> {
+    let links = backend.result_links(generation).await?;
+    Ok(GenerationView::of(generation, |result| links.get(&result.key).cloned().unwrap_or_default()))
+}
+
+fn claim(request: &Request, asked: &CreateGeneration) -> Result<Option<IdempotencyClaim>, Problem> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().map(str::trim).filter(|key| (1..=255).contains(&key.len())).ok_or_else(|| {
+        let detail = "an `Idempotency-Key` has 1 to 255 printable ASCII characters";
+        Problem::new(422, "invalid_param", "Invalid parameter", detail).at("Idempotency-Key")
+    })?;
+    Ok(Some(IdempotencyClaim {
+        key_hash: fingerprint(key.as_bytes()),
+        payload: fingerprint(canonical(&json!({"model": asked.model, "params": asked.params})).as_bytes()),
+        keep: KEEP_KEYS,
+    }))
+}
+
+/// The same text for the same JSON, whatever the order of its members.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let mut members: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value))).collect();
+            members.sort();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+async fn inputs(
+    backend: &Backend,
+    account: AccountId,
+    model: &Model,
+    params: &serde_json::Map<String, Value>,
+) -> Result<Vec<Input>, Problem> {
+    let mut inputs = Vec::new();
+    for (name, id) in model.params.assets(params) {
+        let at = format!("params.{name}");
+        let wrong = |code, detail: String| Problem::new(422, code, "Invalid parameter", detail).at(at.clone());
+        let asset = backend.store.asset(account, id).await?.ok_or_else(|| wrong("unknown_asset", format!("there is no asset `{id}`")))?;
+        if asset.status != AssetStatus::Ready {
+            return Err(wrong("asset_not_ready", format!("the upload `{id}` has not been completed")));
+        }
+        if !asset.content_type.starts_with("image/") {
+            return Err(wrong("invalid_param", format!("`{id}` is {}, an image is needed", asset.content_type)));
+        }
+        inputs.push(Input { asset: id, key: asset.key, content_type: asset.content_type });
+    }
+    Ok(inputs)
+}
+
+fn created(generation: &Generation, balance_before: shared::credits::Credits, balance_after: shared::credits::Credits) -> CreatedGeneration {
+    CreatedGeneration {
+        id: generation.id,
+        status: Status::Queued,
+        phase: "queued".to_owned(),
+        cost: generation.hold,
+        balance_before,
+        balance_after,
+        created_at: generation.created_at,
+    }
+}
+
+fn replay(record: &IdempotencyRecord) -> CreatedGeneration {
+    CreatedGeneration {
+        id: record.generation,
+        status: Status::Queued,
+        phase: "queued".to_owned(),
+        cost: record.cost,
+        balance_before: record.balance_before,
+        balance_after: record.balance_after,
+        created_at: record.created_at,
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::InsufficientCredits { available, needed } => {
+            let detail = format!("this costs {needed} credits, {available} are available; nothing was held");
+            Problem::new(402, "insufficient_credits", "Insufficient credits", detail)
+        }
+        Refusal::Overflow | Refusal::ChargeAboveHold { .. } | Refusal::HeldTooLow { .. } => {
+            tracing::error!(%refusal, "a hold was refused");
+            Problem::internal()
+        }
+    }
+}
+
+/// `Prefer: wait=10` (RFC 7240). Other preferences are not ours.
+fn wait(request: &Request) -> Result<Option<u64>, Problem> {
+    let preferences = endpoint::header(request, "prefer").unwrap_or_default();
+    let Some(seconds) = preferences.split([',', ';']).find_map(|part| part.trim().strip_prefix("wait=")) else { return Ok(None) };
+    match seconds.parse::<u64>() {
+        Ok(seconds) => Ok(Some(seconds.min(MAX_WAIT_SECONDS)).filter(|seconds| *seconds > 0)),
+        Err(_) => Err(Problem::new(422, "invalid_param", "Invalid parameter", "`Prefer: wait=n` takes whole seconds").at("Prefer")),
+    }
+}
+
+async fn wait_for_end(backend: &Backend, id: GenerationId, seconds: u64) -> Result<Option<Generation>, Problem> {
+    let until: Timestamp = backend.clock.now() + SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0));
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let generation = backend.load(id).await?;
+        if generation.state.is_terminal() {
+            return Ok(Some(generation));
+        }
+        let now = backend.clock.now();
+        if now >= until {
+            return Ok(None);
+        }
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+        backend.clock.sleep(pause.min(left)).await;
+        pause = (pause * 3 / 2).min(Duration::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_members_does_not_matter() {
+        let one: Value = serde_json::from_str(r#"{"a": {"x": 1, "y": [1, {"p": 2, "q": 3}]}, "b": "t"}"#).expect("JSON");
+        let other: Value = serde_json::from_str(r#"{"b": "t", "a": {"y": [1, {"q": 3, "p": 2}], "x": 1}}"#).expect("JSON");
+        assert_eq!(canonical(&one), canonical(&other));
+        let third: Value = serde_json::from_str(r#"{"b": "t", "a": {"y": [{"q": 3, "p": 2}, 1], "x": 1}}"#).expect("JSON");
+        assert_ne!(canonical(&one), canonical(&third));
+    }
+}

@@ -1,1 +1,107 @@
+//! Uploads: a presigned PUT for exactly the announced file, then a look at what really arrived.
 
+use jiff::{SignedDuration, Timestamp};
+use lambda_http::{Body, Request, Response};
+use serde_json::{Map, Value};
+use shared::api::{AssetSource, AssetStatus, AssetView, CreateUpload, CreatedUpload, Problem};
+use shared::assets::Asset;
+use shared::backend::Backend;
+use shared::endpoint::{self, Caller};
+use shared::ids::AssetId;
+
+/// Enough to tell every media type we take.
+const SNIFF_BYTES: u64 = 4_096;
+
+/// Answers `POST /v1/uploads` and `POST /v1/uploads/{id}/complete`.
+pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
+    let method = request.method().as_str().to_owned();
+    let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
+        ("POST", ["v1", "uploads"]) => create(backend, &request).await,
+        ("POST", ["v1", "uploads", id, "complete"]) => complete(backend, &request, id).await,
+        _ => Err(endpoint::no_route(&request)),
+    };
+    answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
+}
+
+/// Announce a file; the answer says where to send it.
+#[utoipa::path(post, path = "/v1/uploads", request_body = CreateUpload, responses(
+    (status = 201, body = CreatedUpload),
+    (status = 401, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem),
+))]
+pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let asked: CreateUpload = endpoint::json_body(request, CreateUpload::SCHEMA)?;
+    let now = backend.now();
+    let (unix_ms, random) = backend.id_parts();
+    let id = AssetId::from_parts(unix_ms, random);
+    let expires = backend.config.upload_expires;
+    let asset = Asset {
+        id,
+        account,
+        source: AssetSource::Uploaded,
+        status: AssetStatus::Pending,
+        key: format!("uploads/{account}/{id}.{}", extension(&asked.content_type)),
+        content_type: asked.content_type,
+        bytes: asked.bytes,
+        filename: asked.filename,
+        generation: None,
+        created_at: now,
+        expires_at: Some(now + SignedDuration::try_from(expires).unwrap_or(SignedDuration::ZERO)),
+    };
+    let presigned = backend.bucket.presign_put(&asset.key, &asset.content_type, asset.bytes, expires).await?;
+    backend.store.put_asset(&asset).await?;
+    let headers: Map<String, Value> = presigned.headers.into_iter().filter(|(name, _)| name != "host").map(|(name, value)| (name, Value::from(value))).collect();
+    let expires_at = asset.expires_at.unwrap_or(now);
+    Ok(endpoint::json(201, &CreatedUpload { id, method: "PUT".to_owned(), url: presigned.url, headers, expires_at }))
+}
+
+/// Say that the file has been sent. Its size and type are checked; then it can be given to generations. Saying it again changes nothing.
+#[utoipa::path(post, path = "/v1/uploads/{id}/complete", params(("id" = String, Path)), responses(
+    (status = 200, body = AssetView),
+    (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem),
+))]
+pub async fn complete(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let asset_id: AssetId = id.parse().map_err(|_| Problem::not_found("upload", id))?;
+    let asset = backend.store.asset(account, asset_id).await?.ok_or_else(|| Problem::not_found("upload", id))?;
+    let asset = match asset.status {
+        AssetStatus::Ready => asset,
+        AssetStatus::Pending => check_arrival(backend, asset, backend.now()).await?,
+    };
+    let url = backend.bucket.presign_get(&asset.key, backend.config.link_expires, None).await?;
+    Ok(endpoint::json(200, &asset.view(Some(url))))
+}
+
+async fn check_arrival(backend: &Backend, mut asset: Asset, now: Timestamp) -> Result<Asset, Problem> {
+    if asset.expires_at.is_some_and(|expires_at| now > expires_at) {
+        let detail = "the upload was not completed in time: announce the file again";
+        return Err(Problem::new(410, "upload_expired", "Upload expired", detail));
+    }
+    let Some(head) = backend.bucket.head(&asset.key).await? else {
+        let detail = "nothing has arrived: send the file to the upload's `url` first, with its `method` and `headers`";
+        return Err(Problem::new(409, "upload_missing", "Nothing uploaded", detail));
+    };
+    if head.bytes != asset.bytes {
+        let detail = format!("{} bytes arrived, {} were announced: announce the file again with its exact size", head.bytes, asset.bytes);
+        return Err(Problem::new(422, "size_mismatch", "Size differs", detail).at("bytes"));
+    }
+    let first = backend.bucket.first_bytes(&asset.key, SNIFF_BYTES).await?;
+    let found = shared::results::content_type_of(&first);
+    if found != Some(asset.content_type.as_str()) {
+        let found = found.unwrap_or("not a known media type");
+        let detail = format!("the content is {found}, {} was announced", asset.content_type);
+        return Err(Problem::new(422, "content_type_mismatch", "Content type differs", detail).at("content_type"));
+    }
+    asset.status = AssetStatus::Ready;
+    asset.expires_at = None;
+    backend.store.put_asset(&asset).await?;
+    Ok(asset)
+}
+
+fn extension(content_type: &str) -> &'static str {
+    match content_type {
+        "image/png" => "png",
+        "image/webp" => "webp",
+        _ => "jpg",
+    }
+}

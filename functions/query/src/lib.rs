@@ -1,1 +1,99 @@
+//! What a customer can see: generations, models, the account and its ledger, assets. Writes nothing.
 
+use lambda_http::{Body, Request, Response};
+use shared::api::{
+    AccountView, AssetStatus, AssetView, EntryView, GenerationList, GenerationView, LedgerView, ModelList, ModelView, Problem,
+};
+use shared::backend::Backend;
+use shared::endpoint::{self, Caller};
+use shared::generation::Generation;
+use shared::ids::{AssetId, GenerationId};
+
+/// Answers the `GET` routes.
+pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
+    let method = request.method().as_str().to_owned();
+    let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
+        ("GET", ["v1", "generations"]) => generations(backend, &request).await,
+        ("GET", ["v1", "generations", id]) => generation(backend, &request, id).await,
+        ("GET", ["v1", "models"]) => models(backend, &request),
+        ("GET", ["v1", "account"]) => account(backend, &request).await,
+        ("GET", ["v1", "account", "ledger"]) => ledger(backend, &request).await,
+        ("GET", ["v1", "assets", id]) => asset(backend, &request, id).await,
+        _ => Err(endpoint::no_route(&request)),
+    };
+    answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
+}
+
+async fn view(backend: &Backend, generation: &Generation) -> Result<GenerationView, Problem> {
+    let links = backend.result_links(generation).await?;
+    Ok(GenerationView::of(generation, |result| links.get(&result.key).cloned().unwrap_or_default()))
+}
+
+/// The account's generations, newest first.
+#[utoipa::path(get, path = "/v1/generations",
+    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = GenerationList), (status = 401, body = Problem), (status = 422, body = Problem)))]
+pub async fn generations(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let cursor = endpoint::query(request, "cursor");
+    let page = backend.store.generations(account, cursor.as_deref(), endpoint::limit(request)?).await?.ok_or_else(endpoint::bad_cursor)?;
+    let mut generations = Vec::with_capacity(page.items.len());
+    for generation in &page.items {
+        generations.push(view(backend, generation).await?);
+    }
+    Ok(endpoint::json(200, &GenerationList { generations, next_cursor: page.next }))
+}
+
+/// One generation.
+#[utoipa::path(get, path = "/v1/generations/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = GenerationView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub async fn generation(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let not_found = || Problem::not_found("generation", id);
+    let generation_id: GenerationId = id.parse().map_err(|_| not_found())?;
+    let generation = backend.store.generation(generation_id).await?.filter(|generation| generation.account == account);
+    Ok(endpoint::json(200, &view(backend, &generation.ok_or_else(not_found)?).await?))
+}
+
+/// What can be asked for, and what it costs.
+#[utoipa::path(get, path = "/v1/models", responses((status = 200, body = ModelList), (status = 401, body = Problem)))]
+pub fn models(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    endpoint::caller(request)?;
+    let models = backend.catalog.models().map(|model| ModelView::from(&**model)).collect();
+    Ok(endpoint::json(200, &ModelList { models }))
+}
+
+/// The balance.
+#[utoipa::path(get, path = "/v1/account", responses((status = 200, body = AccountView), (status = 401, body = Problem)))]
+pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let account = backend.store.account(account).await?.ok_or_else(|| Problem::not_found("account", &account.to_string()))?;
+    Ok(endpoint::json(200, &AccountView::from(account)))
+}
+
+/// Every change of the balance, newest first.
+#[utoipa::path(get, path = "/v1/account/ledger",
+    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = LedgerView), (status = 401, body = Problem), (status = 422, body = Problem)))]
+pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let cursor = endpoint::query(request, "cursor");
+    let page = backend.store.ledger(account, cursor.as_deref(), endpoint::limit(request)?).await?.ok_or_else(endpoint::bad_cursor)?;
+    let entries = page.items.into_iter().map(EntryView::from).collect();
+    Ok(endpoint::json(200, &LedgerView { entries, next_cursor: page.next }))
+}
+
+/// One media file, with a link to it.
+#[utoipa::path(get, path = "/v1/assets/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = AssetView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub async fn asset(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
+    let Caller { account } = endpoint::caller(request)?;
+    let not_found = || Problem::not_found("asset", id);
+    let asset_id: AssetId = id.parse().map_err(|_| not_found())?;
+    let asset = backend.store.asset(account, asset_id).await?.ok_or_else(not_found)?;
+    let url = match asset.status {
+        AssetStatus::Ready => Some(backend.bucket.presign_get(&asset.key, backend.config.link_expires, None).await?),
+        AssetStatus::Pending => None,
+    };
+    Ok(endpoint::json(200, &asset.view(url)))
+}

@@ -1,0 +1,224 @@
+//! What every function works with: built once, then load, decide, commit, send.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use jiff::Timestamp;
+
+use crate::catalog::manifest::Manifest;
+use crate::catalog::{Catalog, ManifestError};
+use crate::clock::{Clock, random_bytes};
+use crate::config::{Config, ConfigError};
+use crate::failure::Alarm;
+use crate::generation::{Generation, State};
+use crate::http_guard::{Outbound, Policy};
+use crate::ids::GenerationId;
+use crate::lifecycle::{self, Event, Unchanged};
+use crate::messages::Outgoing;
+use crate::provider::Provider;
+use crate::provider::jwks::KeySets;
+use crate::queue::Queue;
+use crate::results::Bucket;
+use crate::store::{CommitError, Store, StoreError};
+
+/// The clients and the configuration.
+#[derive(Clone)]
+pub struct Backend {
+    pub config: Arc<Config>,
+    pub catalog: Arc<Catalog>,
+    pub clock: Clock,
+    pub store: Store,
+    pub queue: Queue,
+    pub bucket: Bucket,
+    pub outbound: Outbound,
+    pub key_sets: KeySets,
+}
+
+/// Why a function cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Catalog(#[from] ManifestError),
+    #[error("the HTTP client cannot be built")]
+    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What an event did.
+#[derive(Debug)]
+pub enum Applied {
+    /// It was written; this is the record now.
+    Changed(Box<Generation>),
+    /// Nothing was written; this is the record as it is.
+    Unchanged(Box<Generation>, Unchanged),
+}
+
+impl Applied {
+    /// The record now.
+    pub fn generation(&self) -> &Generation {
+        match self {
+            Self::Changed(generation) | Self::Unchanged(generation, _) => generation,
+        }
+    }
+}
+
+/// How often an event is decided anew because others changed the generation meanwhile.
+const MAX_RACES: u32 = 20;
+
+impl Backend {
+    /// From the environment of a Lambda function.
+    pub async fn from_env() -> Result<Self, StartError> {
+        let catalog = Catalog::built_in()?;
+        let config = Config::from_env(&catalog)?;
+        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest()).timeout_config(timeouts()).load().await;
+        let queue = Queue::Sqs(aws_sdk_sqs::Client::new(&sdk));
+        let s3 = s3_client(&sdk);
+        Self::assemble(catalog, config, aws_sdk_dynamodb::Client::new(&sdk), s3, queue, Clock::system())
+    }
+
+    /// From its parts.
+    pub fn assemble(
+        catalog: Catalog,
+        config: Config,
+        dynamodb: aws_sdk_dynamodb::Client,
+        s3: aws_sdk_s3::Client,
+        queue: Queue,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let outbound =
+            Outbound::new(Policy { allow_loopback: config.allow_loopback }).map_err(|error| StartError::Http(error.into()))?;
+        Ok(Self {
+            store: Store::new(dynamodb, config.table.clone(), config.due_shards),
+            bucket: Bucket::new(s3, config.bucket.clone()),
+            config: Arc::new(config),
+            catalog: Arc::new(catalog),
+            clock,
+            queue,
+            outbound,
+            key_sets: KeySets::default(),
+        })
+    }
+
+    /// The time, in whole milliseconds: what the due index and the API can tell.
+    pub fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// Ten bytes for a new id.
+    pub fn id_parts(&self) -> (u64, [u8; 10]) {
+        (u64::try_from(self.now().as_millisecond()).unwrap_or(0), random_bytes())
+    }
+
+    /// The manifest a generation was accepted under.
+    pub fn manifest(&self, generation: &Generation) -> Result<&Arc<Manifest>, StoreError> {
+        let name = &generation.order.provider;
+        self.catalog.provider(name).ok_or_else(|| StoreError::Missing { what: format!("provider `{name}` in the catalog") })
+    }
+
+    /// A generation's provider, ready to be called.
+    pub fn provider(&self, generation: &Generation) -> Result<Provider<'_>, StoreError> {
+        Ok(Provider::new(self, self.manifest(generation)?))
+    }
+
+    /// A generation that has to exist.
+    pub async fn load(&self, id: GenerationId) -> Result<Generation, StoreError> {
+        self.store.generation(id).await?.ok_or_else(|| StoreError::Missing { what: format!("generation `{id}`") })
+    }
+
+    /// Decides what `event` means for `generation`, writes it and sends what follows. When somebody else changed the record meanwhile it
+    /// is loaded and decided again.
+    pub async fn apply(&self, mut generation: Generation, event: &Event) -> Result<Applied, StoreError> {
+        let rules = self.manifest(&generation)?.rules(&self.config.limits);
+        for _ in 0..MAX_RACES {
+            let now = self.now();
+            let decision = match lifecycle::decide(&generation, event, &rules, now) {
+                Ok(decision) => decision,
+                Err(why) => {
+                    tracing::debug!(generation = %generation.id, phase = generation.state.phase(), %why, "nothing to change");
+                    return Ok(Applied::Unchanged(Box::new(generation), why));
+                }
+            };
+            match self.store.commit(&decision, now).await {
+                Ok(()) => {
+                    report(&generation, &decision.next, &rules);
+                    for send in &decision.send {
+                        self.send_or_leave_to_the_poll(&Outgoing::of(*send, generation.id, generation.account, now)).await;
+                    }
+                    return Ok(Applied::Changed(Box::new(decision.next)));
+                }
+                Err(CommitError::Stale) => generation = self.load(generation.id).await?,
+                Err(CommitError::Store(error)) => return Err(error),
+            }
+        }
+        Err(StoreError::TooBusy { tries: MAX_RACES })
+    }
+
+    /// Sends after a commit. What cannot be sent is found by the poll, since the record says when it is due.
+    pub async fn send_or_leave_to_the_poll(&self, outgoing: &Outgoing) {
+        if let Err(error) = self.send(outgoing).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, queue = ?outgoing.message.queue(), "not sent; the poll will");
+        }
+    }
+
+    /// Sends one message.
+    pub async fn send(&self, outgoing: &Outgoing) -> Result<(), crate::queue::QueueError> {
+        let url = self.config.queue_url(outgoing.message.queue());
+        let delay = Duration::try_from(outgoing.delay).unwrap_or(Duration::ZERO);
+        self.queue.send(url, outgoing.message.to_body(), delay, &outgoing.group).await
+    }
+}
+
+fn report(before: &Generation, after: &Generation, rules: &lifecycle::Rules) {
+    if before.state.phase() == after.state.phase() {
+        return;
+    }
+    let (generation, account, attempt) = (after.id, after.account, after.attempt());
+    let phase = after.state.phase();
+    match &after.state {
+        State::Failed { failure, .. } if rules.policies.of(failure.class).alarm == Alarm::Operator => {
+            tracing::error!(%generation, %account, attempt, phase, class = ?failure.class, provider = after.order.provider, "generation failed");
+        }
+        State::Failed { failure, .. } => {
+            tracing::info!(%generation, %account, attempt, phase, class = ?failure.class, provider = after.order.provider, "generation failed");
+        }
+        State::Unconfirmed { reason, .. } => {
+            tracing::warn!(%generation, %account, attempt, phase, reason = reason.word(), "the submit's answer was lost");
+        }
+        State::Queued { .. }
+        | State::Claimed { .. }
+        | State::Running { .. }
+        | State::Collecting { .. }
+        | State::Succeeded { .. }
+        | State::Canceled { .. } => tracing::info!(%generation, %account, attempt, phase, "generation moved"),
+    }
+}
+
+/// No AWS call may hang: each try has five seconds, all tries together twenty.
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(5))
+        .operation_timeout(Duration::from_secs(20))
+        .build()
+}
+
+/// An S3 client that adds checksums only where S3 demands them: streamed trailers confuse S3-compatible servers. Against another server
+/// than AWS, buckets are addressed by path. Parts of results are large: they get more time than other calls.
+pub fn s3_client(sdk: &aws_config::SdkConfig) -> aws_sdk_s3::Client {
+    use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+    let elsewhere = sdk.endpoint_url().is_some();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(60))
+        .operation_timeout(Duration::from_secs(180))
+        .build();
+    let config = aws_sdk_s3::config::Builder::from(sdk)
+        .timeout_config(timeouts)
+        .force_path_style(elsewhere)
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    aws_sdk_s3::Client::from_conf(config.build())
+}

@@ -1,0 +1,171 @@
+//! The configuration: environment variables, read once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::catalog::manifest::SignatureScheme;
+use crate::catalog::{Catalog, Limits};
+use crate::messages::QueueName;
+
+/// Everything that differs from one deployment to another.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `TABLE_NAME`.
+    pub table: String,
+    /// `BUCKET_NAME`.
+    pub bucket: String,
+    queues: [String; 3],
+    /// `PUBLIC_URL`: where providers reach us, without a trailing slash. None: no callbacks, everything is polled.
+    pub public_url: Option<String>,
+    /// `DUE_SHARDS`: partitions of the due index; the same everywhere, and never less than before.
+    pub due_shards: u32,
+    /// `UPLOAD_EXPIRES_SECONDS`: how long an upload may take.
+    pub upload_expires: Duration,
+    /// `LINK_EXPIRES_SECONDS`: how long download links work.
+    pub link_expires: Duration,
+    /// `MAX_RESULT_BYTES`: larger results are not taken.
+    pub max_result_bytes: u64,
+    /// `CLAIM_LEASE_SECONDS`, `COLLECT_LEASE_SECONDS`, `UNCONFIRMED_SECONDS`.
+    pub limits: Limits,
+    /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
+    pub allow_loopback: bool,
+    base_urls: HashMap<String, String>,
+    secrets: HashMap<String, SecretString>,
+}
+
+/// What is wrong with the environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not set, or empty.
+    #[error("the environment variable `{0}` is not set; template.yaml sets it for every function")]
+    Missing(String),
+    /// Not a number.
+    #[error("the environment variable `{name}` is `{value}`, which is not {expected}")]
+    Malformed { name: String, value: String, expected: &'static str },
+}
+
+/// The secret that callback addresses are made with.
+const CALLBACK_SECRET: &str = "CALLBACK_SECRET";
+
+impl Config {
+    /// Reads the environment of the process.
+    pub fn from_env(catalog: &Catalog) -> Result<Self, ConfigError> {
+        #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        Self::read(catalog, |name| std::env::var(name).ok())
+    }
+
+    /// Reads from `lookup`. An empty value counts as not set.
+    pub fn read(catalog: &Catalog, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let env = Env(&lookup);
+        let mut names = vec![CALLBACK_SECRET.to_owned()];
+        let mut base_urls = HashMap::new();
+        for provider in catalog.providers() {
+            let Some(http) = provider.http() else { continue };
+            names.push(http.key_env.clone());
+            if let Some(SignatureScheme::StandardWebhooks { secret_env }) = http.callback.as_ref().map(|callback| &callback.signature) {
+                names.push(secret_env.clone());
+            }
+            if let Some(url) = env.optional(&base_url_variable(&provider.name)) {
+                base_urls.insert(provider.name.clone(), url.trim_end_matches('/').to_owned());
+            }
+        }
+        let secrets = names.into_iter().filter_map(|name| Some((name.clone(), SecretString::from(env.optional(&name)?))));
+        Ok(Self {
+            table: env.needed("TABLE_NAME")?,
+            bucket: env.needed("BUCKET_NAME")?,
+            queues: [env.needed("DISPATCH_QUEUE_URL")?, env.needed("COLLECT_QUEUE_URL")?, env.needed("POLL_QUEUE_URL")?],
+            public_url: env.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
+            due_shards: env.number("DUE_SHARDS", 4)?,
+            upload_expires: Duration::from_secs(env.number("UPLOAD_EXPIRES_SECONDS", 900)?),
+            link_expires: Duration::from_secs(env.number("LINK_EXPIRES_SECONDS", 3_600)?),
+            max_result_bytes: env.number("MAX_RESULT_BYTES", 536_870_912)?,
+            limits: Limits {
+                claim_lease: SignedDuration::from_secs(env.number("CLAIM_LEASE_SECONDS", 90)?),
+                collect_lease: SignedDuration::from_secs(env.number("COLLECT_LEASE_SECONDS", 330)?),
+                unconfirmed_for: env.optional_number("UNCONFIRMED_SECONDS")?.map(SignedDuration::from_secs),
+            },
+            allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
+            base_urls,
+            secrets: secrets.collect(),
+        })
+    }
+
+    /// A queue's URL.
+    pub fn queue_url(&self, queue: QueueName) -> &str {
+        match queue {
+            QueueName::Dispatch => &self.queues[0],
+            QueueName::Collect => &self.queues[1],
+            QueueName::Poll => &self.queues[2],
+        }
+    }
+
+    /// A secret's value. Never log it.
+    pub fn secret(&self, name: &str) -> Option<&str> {
+        self.secrets.get(name).map(ExposeSecret::expose_secret)
+    }
+
+    /// The secret that callback addresses are made with.
+    pub fn callback_secret(&self) -> Option<&str> {
+        self.secret(CALLBACK_SECRET)
+    }
+
+    /// Where a provider is reached instead of its own address: `<NAME>_BASE_URL`.
+    pub fn base_url(&self, provider: &str) -> Option<&str> {
+        self.base_urls.get(provider).map(String::as_str)
+    }
+}
+
+/// The variable that replaces a provider's base URL.
+pub fn base_url_variable(provider: &str) -> String {
+    format!("{}_BASE_URL", provider.to_ascii_uppercase())
+}
+
+struct Env<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Env<'_> {
+    fn optional(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    fn needed(&self, name: &str) -> Result<String, ConfigError> {
+        self.optional(name).ok_or_else(|| ConfigError::Missing(name.to_owned()))
+    }
+
+    fn optional_number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ConfigError> {
+        let malformed = |value: String| ConfigError::Malformed { name: name.to_owned(), value, expected: "a whole number" };
+        self.optional(name).map(|value| value.parse().map_err(|_| malformed(value))).transpose()
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, ConfigError> {
+        Ok(self.optional_number(name)?.unwrap_or(default))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let base = [("TABLE_NAME", "t"), ("BUCKET_NAME", "b"), ("DISPATCH_QUEUE_URL", "d"), ("COLLECT_QUEUE_URL", "c"), ("POLL_QUEUE_URL", "p")];
+        let all: HashMap<&str, &str> = base.into_iter().chain(pairs.iter().copied()).collect();
+        Config::read(&Catalog::built_in().expect("loads"), |name| all.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(read(&[("TABLE_NAME", "")]).expect_err("empty"), ConfigError::Missing("TABLE_NAME".into()));
+        let error = read(&[("DUE_SHARDS", "four")]).expect_err("no number").to_string();
+        assert!(error.contains("`DUE_SHARDS` is `four`"), "{error}");
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let config = read(&[("FAL_KEY", "very-secret"), ("FAL_BASE_URL", "http://127.0.0.1:1/_sim/fal/")]).expect("reads");
+        assert_eq!(config.secret("FAL_KEY"), Some("very-secret"));
+        assert_eq!(config.base_url("fal"), Some("http://127.0.0.1:1/_sim/fal"));
+        assert!(!format!("{config:?}").contains("very-secret"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Reading an API request and writing its answer: who asks, what they sent, what they get.
+
+use jiff::Timestamp;
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::api::Problem;
+use crate::catalog::Params;
+use crate::ids::AccountId;
+use crate::store::StoreError;
+
+/// The largest request body, in bytes. Media travel by presigned upload.
+pub const MAX_BODY_BYTES: usize = 1_000_000;
+
+/// Who asks, as the authorizer found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose credits and data it is about.
+    pub account: AccountId,
+}
+
+/// What the authorizer puts into the request's context.
+pub mod context {
+    /// The account of a good key.
+    pub const ACCOUNT: &str = "account";
+}
+
+/// The segments of the path: `["v1", "generations", "gen_…"]`.
+pub fn segments(request: &Request) -> Vec<&str> {
+    request.uri().path().trim_matches('/').split('/').collect()
+}
+
+/// Who asks. A key that is not good reaches us without an account, so that the answer can say so; an HTTP API's own refusal cannot.
+pub fn caller(request: &Request) -> Result<Caller, Problem> {
+    let Some(RequestContext::ApiGatewayV2(gateway)) = request.request_context_ref() else { return Err(unauthenticated()) };
+    let account = gateway.authorizer.as_ref().and_then(|authorizer| authorizer.fields.get(context::ACCOUNT)).and_then(Value::as_str);
+    match account.and_then(|account| account.parse().ok()) {
+        Some(account) => Ok(Caller { account }),
+        None => Err(unauthenticated()),
+    }
+}
+
+fn unauthenticated() -> Problem {
+    let detail = "the API key is missing, unknown or revoked: send `Authorization: Bearer <api key>`";
+    Problem::new(401, "unauthenticated", "Not authenticated", detail)
+}
+
+/// The name of the request in the logs of the gateway.
+pub fn request_id(request: &Request) -> Option<String> {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(gateway)) => gateway.request_id.clone(),
+        _ => None,
+    }
+}
+
+/// A header's value, if it is text.
+pub fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    request.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The raw body.
+pub fn bytes(request: &Request) -> &[u8] {
+    match request.body() {
+        Body::Text(text) => text.as_bytes(),
+        Body::Binary(bytes) => bytes,
+        _ => &[],
+    }
+}
+
+/// The body as a JSON object that satisfies `schema`, a JSON Schema; each mistake has its own reason.
+pub fn json_body<T: DeserializeOwned>(request: &Request, schema: &str) -> Result<T, Problem> {
+    let body = bytes(request);
+    if body.len() > MAX_BODY_BYTES {
+        let detail = format!("the body has {} bytes, at most {MAX_BODY_BYTES} are taken: upload media by `POST /v1/uploads`", body.len());
+        return Err(Problem::new(413, "body_too_large", "Body too large", detail));
+    }
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let detail = format!("the body is not UTF-8 at byte {}", error.valid_up_to());
+        Problem::new(400, "invalid_utf8", "Invalid UTF-8", detail)
+    })?;
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        let detail = format!("the body is not JSON at line {}, column {}", error.line(), error.column());
+        Problem::new(400, "invalid_json", "Invalid JSON", detail)
+    })?;
+    let Value::Object(given) = value else {
+        return Err(Problem::new(422, "invalid_type", "Invalid parameter", "the body has to be a JSON object"));
+    };
+    let checked = serde_json::from_str(schema).map_err(|error| error.to_string()).and_then(|schema| Params::compile(&schema));
+    let checked = checked.map_err(|why| {
+        tracing::error!(why, "a request schema does not compile");
+        Problem::internal()
+    })?;
+    let body: Map<String, Value> = checked.check("", &given)?;
+    serde_json::from_value(Value::Object(body)).map_err(|error| {
+        let detail = format!("the body does not fit: {error}");
+        Problem::new(422, "invalid_param", "Invalid parameter", detail)
+    })
+}
+
+/// A query parameter.
+pub fn query(request: &Request, name: &str) -> Option<String> {
+    request.query_string_parameters_ref().and_then(|params| params.first(name)).map(str::to_owned)
+}
+
+/// The page size asked for: 1 to 100, 20 unless said.
+pub fn limit(request: &Request) -> Result<i32, Problem> {
+    match query(request, "limit") {
+        None => Ok(20),
+        Some(text) => text.parse().ok().filter(|limit| (1..=100).contains(limit)).ok_or_else(|| {
+            Problem::new(422, "out_of_range", "Invalid parameter", "`limit` is a number from 1 to 100").at("limit")
+        }),
+    }
+}
+
+/// The refusal of a cursor that is not ours.
+pub fn bad_cursor() -> Problem {
+    let detail = "use `next_cursor` of the page before, unchanged";
+    Problem::new(422, "invalid_param", "Invalid parameter", detail).at("cursor")
+}
+
+/// An answer in JSON.
+pub fn json(status: u16, body: &impl Serialize) -> Response<Body> {
+    let text = serde_json::to_string(body).unwrap_or_default();
+    answer(status, "application/json", text)
+}
+
+/// An error, with the request's id.
+pub fn problem(request: &Request, mut problem: Problem) -> Response<Body> {
+    problem.request_id = request_id(request);
+    let text = serde_json::to_string(&problem).unwrap_or_default();
+    let mut response = answer(problem.status, Problem::CONTENT_TYPE, text);
+    if let Some(seconds) = problem.retry_after {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
+    response
+}
+
+fn answer(status: u16, content_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::Text(text));
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static(content_type));
+    response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The route is in template.yaml and not in the function: a mistake of ours.
+pub fn no_route(request: &Request) -> Problem {
+    Problem::not_found("route", &format!("{} {}", request.method(), request.uri().path()))
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the table did not serve a request");
+        match error {
+            StoreError::Table { .. } | StoreError::TooBusy { .. } => Self::unavailable(),
+            StoreError::Encoding(_) | StoreError::Books { .. } | StoreError::Missing { .. } => Self::internal(),
+        }
+    }
+}
+
+impl From<crate::results::StoreError> for Problem {
+    fn from(error: crate::results::StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the bucket did not serve a request");
+        if error.is_retryable() { Self::unavailable() } else { Self::internal() }
+    }
+}
+
+/// Seconds from now until `at`, at least one.
+pub fn seconds_until(at: Timestamp, now: Timestamp) -> u32 {
+    u32::try_from(at.duration_since(now).as_secs().max(1)).unwrap_or(u32::MAX)
+}

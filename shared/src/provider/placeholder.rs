@@ -1,0 +1,80 @@
+//! The placeholder: a provider in our own process. Its job is drawn when the result is collected, from the order alone, so that a crash
+//! at any point costs nothing but time. The prompt may ask for trouble: `[[delay=2s]]` and `[[fail]]`.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::failure::{Failure, FailureClass};
+use crate::generation::{Generation, Job, Outcome, Source};
+use crate::outcome::{Report, SubmitAnswer};
+
+const READY_AT: &str = "ready_at";
+
+pub(super) fn submit(generation: &Generation, now: Timestamp) -> SubmitAnswer {
+    let delay = asked(prompt(generation), "delay").and_then(duration).unwrap_or(SignedDuration::ZERO);
+    let facts = BTreeMap::from([(READY_AT.to_owned(), (now + delay).to_string())]);
+    let job = Job { id: format!("drawing-{}", generation.attempt()), facts };
+    let report = ask(generation, &job, now);
+    SubmitAnswer::Accepted { job, report }
+}
+
+pub(super) fn ask(generation: &Generation, job: &Job, now: Timestamp) -> Report {
+    let ready_at = job.facts.get(READY_AT).and_then(|text| text.parse::<Timestamp>().ok());
+    if ready_at.is_some_and(|ready_at| now < ready_at) {
+        Report::Running { progress: None, queue_position: None }
+    } else if asked(prompt(generation), "fail").is_some() {
+        Report::Failed(Failure::new(FailureClass::ProviderFailed, "the prompt asked the placeholder to fail"))
+    } else {
+        Report::Succeeded(Outcome { sources: vec![Source::Drawing] })
+    }
+}
+
+fn prompt(generation: &Generation) -> &str {
+    generation.order.params.get("prompt").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The value of `[[name=value]]` in the prompt; empty for `[[name]]`.
+fn asked<'a>(prompt: &'a str, name: &str) -> Option<&'a str> {
+    prompt.split("[[").skip(1).filter_map(|rest| rest.split_once("]]")).find_map(|(inside, _)| {
+        let (key, value) = inside.split_once('=').unwrap_or((inside, ""));
+        (key.trim() == name).then_some(value.trim())
+    })
+}
+
+/// `500ms`, `2s`, `1m`; at most ten minutes.
+fn duration(text: &str) -> Option<SignedDuration> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let ms_per_unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return None,
+    };
+    let ms = number.parse::<i64>().ok()?.checked_mul(ms_per_unit)?;
+    Some(SignedDuration::from_millis(ms.min(600_000)))
+}
+
+/// The format that a drawing order asks for: `png`, `jpeg` or `webp`.
+pub fn drawing_format(generation: &Generation) -> &str {
+    generation.order.params.get("format").and_then(Value::as_str).unwrap_or("png")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_are_read_from_the_prompt() {
+        assert_eq!(asked("a cat [[delay=2s]] [[ fail ]]", "delay"), Some("2s"));
+        assert_eq!(asked("a cat [[delay=2s]] [[ fail ]]", "fail"), Some(""));
+        assert_eq!(asked("a cat [[delay", "delay"), None);
+        assert_eq!(duration("500ms"), Some(SignedDuration::from_millis(500)));
+        assert_eq!(duration("2m"), Some(SignedDuration::from_mins(2)));
+        assert_eq!(duration("2h"), None);
+        assert_eq!(duration("s"), None);
+        assert_eq!(duration("99999999999999999999s"), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! The table: one conditional transaction for each transition, and the few reads that the steps need.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::credits::Credits;
+use crate::ids::{AccountId, GenerationId};
+use crate::ledger::{Account, Refusal};
+
+mod accounts;
+mod commit;
+mod items;
+mod read;
+mod transact;
+
+pub use read::{DueCursor, DueGeneration, Page};
+
+/// The table and the counters of accounts that this process has seen last.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    table: String,
+    due_shards: u32,
+    accounts: Gates,
+}
+
+/// One gate for each account. Postings of one process to one account go through it one after the other and remember the counters:
+/// the next posting then needs no read, and parallel requests do not make each other's transactions fail. Other processes are held off
+/// by the condition on the account's version alone; a stale memory costs one failed transaction, which brings the fresh counters.
+type Gates = Arc<Mutex<HashMap<AccountId, Gate>>>;
+type Gate = Arc<tokio::sync::Mutex<Option<Account>>>;
+
+/// Beyond this many accounts the memory is emptied.
+const MAX_REMEMBERED_ACCOUNTS: usize = 10_000;
+
+/// Why the table could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The table did not do what was asked, for a reason that may pass.
+    #[error("the table could not {action}")]
+    Table {
+        action: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A record that cannot be written or read.
+    #[error("a record has an unexpected shape")]
+    Encoding(#[source] serde_dynamo::Error),
+    /// Others changed the same records again and again.
+    #[error("the records are too busy: gave up after {tries} tries")]
+    TooBusy { tries: u32 },
+    /// The account would not be right after the posting: nothing was written.
+    #[error("the account {account} refuses a settlement")]
+    Books {
+        account: AccountId,
+        #[source]
+        refusal: Refusal,
+    },
+    /// A record that has to be there is not.
+    #[error("there is no {what}")]
+    Missing { what: String },
+}
+
+impl StoreError {
+    fn encoding(error: serde_dynamo::Error) -> Self {
+        Self::Encoding(error)
+    }
+
+    fn table(action: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Table { action, source: source.into() }
+    }
+}
+
+/// Why a decision was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody changed the generation since it was loaded: load it again and decide again.
+    #[error("the generation has changed meanwhile")]
+    Stale,
+    /// The table failed; whether it wrote is not known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an API key opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What is remembered of a request with an `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyRecord {
+    /// A fingerprint of the request.
+    pub payload: String,
+    /// What it made.
+    pub generation: GenerationId,
+    /// What the first answer said.
+    pub cost: Credits,
+    pub balance_before: Credits,
+    pub balance_after: Credits,
+    pub created_at: Timestamp,
+    /// After this the key is free again.
+    pub expires_at: Timestamp,
+}
+
+/// A request's claim on an idempotency key.
+#[derive(Debug, Clone)]
+pub struct IdempotencyClaim {
+    /// A fingerprint of the key.
+    pub key_hash: String,
+    /// A fingerprint of the request.
+    pub payload: String,
+    /// How long the key is remembered.
+    pub keep: Duration,
+}
+
+/// What became of a new generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// Written, with its hold.
+    New { balance_before: Credits, balance_after: Credits },
+    /// The same request was accepted before.
+    Replayed(IdempotencyRecord),
+    /// The key belongs to another request.
+    KeyReused,
+    /// The account cannot pay.
+    Refused(Refusal),
+}
+
+impl Store {
+    /// A store over an existing table. The due index is spread over `due_shards` partitions, the same number in every process.
+    pub fn new(client: Client, table: String, due_shards: u32) -> Self {
+        Self { client, table, due_shards, accounts: Gates::default() }
+    }
+
+    fn gate(&self, account: AccountId) -> Gate {
+        let mut gates = self.accounts.lock().expect("no panic while it is held");
+        if gates.len() >= MAX_REMEMBERED_ACCOUNTS {
+            gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+        }
+        Arc::clone(gates.entry(account).or_default())
+    }
+}

@@ -1,0 +1,154 @@
+//! Reads: single records strongly consistent, lists from the indexes.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use super::items::{self, Item, Key, Listing};
+use super::{ApiKey, IdempotencyRecord, Store, StoreError};
+use crate::assets::Asset;
+use crate::generation::Generation;
+use crate::ids::{AccountId, AssetId, GenerationId};
+use crate::ledger::{Account, Entry};
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// Newest first.
+    pub items: Vec<T>,
+    /// Where the next page starts; none on the last one.
+    pub next: Option<String>,
+}
+
+/// An entry of the due index.
+#[derive(Debug, Clone)]
+pub struct DueGeneration {
+    pub id: GenerationId,
+    pub account: AccountId,
+    pub due_at: Timestamp,
+}
+
+impl Store {
+    async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(key.into_item())).consistent_read(true);
+        let answer = request.send().await.map_err(|error| StoreError::table("read an item", error))?;
+        answer.item.map(items::read).transpose()
+    }
+
+    /// An account's counters.
+    pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.get(Key::account(id)).await
+    }
+
+    /// A generation, whoever owns it.
+    pub async fn generation(&self, id: GenerationId) -> Result<Option<Generation>, StoreError> {
+        self.get(Key::generation(id)).await
+    }
+
+    /// An asset of this account.
+    pub async fn asset(&self, account: AccountId, id: AssetId) -> Result<Option<Asset>, StoreError> {
+        self.get(Key::asset(account, id)).await
+    }
+
+    /// What the API key with this fingerprint opens.
+    pub async fn api_key(&self, hash: &str) -> Result<Option<ApiKey>, StoreError> {
+        self.get(Key::api_key(hash)).await
+    }
+
+    pub(super) async fn entry(&self, account: AccountId, id: &str) -> Result<Option<Entry>, StoreError> {
+        self.get(Key { pk: format!("A#{account}"), sk: format!("L#{id}") }).await
+    }
+
+    pub(super) async fn idempotency(&self, account: AccountId, key_hash: &str) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.get(Key::idempotency(account, key_hash)).await
+    }
+
+    /// An account's generations, newest first. `None` when the cursor is not one of ours.
+    pub async fn generations(&self, account: AccountId, cursor: Option<&str>, limit: i32) -> Result<Option<Page<Generation>>, StoreError> {
+        let start = match cursor {
+            None => None,
+            Some(cursor) => match unseal(cursor).and_then(|text| text.parse::<GenerationId>().ok()) {
+                Some(id) => Some(start_key(Key::generation(id), &Listing::Generations.partition(account), &id.to_string())),
+                None => return Ok(None),
+            },
+        };
+        self.list(Listing::Generations, account, start, limit, |generation: &Generation| generation.id.to_string()).await.map(Some)
+    }
+
+    /// An account's entries, newest first. `None` when the cursor is not one of ours.
+    pub async fn ledger(&self, account: AccountId, cursor: Option<&str>, limit: i32) -> Result<Option<Page<Entry>>, StoreError> {
+        let start = match cursor.map(unseal) {
+            None => None,
+            Some(text) => match text.as_deref().and_then(|text| text.split_once(' ')).filter(|(sequence, _)| sequence.parse::<u64>().is_ok()) {
+                Some((sequence, id)) => {
+                    let key = Key { pk: format!("A#{account}"), sk: format!("L#{id}") };
+                    Some(start_key(key, &Listing::Ledger.partition(account), sequence))
+                }
+                None => return Ok(None),
+            },
+        };
+        let cursor_of = |entry: &Entry| format!("{} {}", items::sequence_key(entry.sequence), entry.id);
+        self.list(Listing::Ledger, account, start, limit, cursor_of).await.map(Some)
+    }
+
+    async fn list<T: DeserializeOwned>(
+        &self,
+        listing: Listing,
+        account: AccountId,
+        start: Option<Item>,
+        limit: i32,
+        cursor_of: impl Fn(&T) -> String,
+    ) -> Result<Page<T>, StoreError> {
+        let request = self.client.query().table_name(&self.table).index_name("by_account");
+        let request = request.key_condition_expression("gsi_pk = :pk").expression_attribute_values(":pk", items::s(listing.partition(account)));
+        let request = request.scan_index_forward(false).limit(limit).set_exclusive_start_key(start);
+        let answer = request.send().await.map_err(|error| StoreError::table("list", error))?;
+        let more = answer.last_evaluated_key.is_some();
+        let items: Vec<T> = answer.items.unwrap_or_default().into_iter().map(items::read).collect::<Result<_, _>>()?;
+        let next = items.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(cursor_of(last)));
+        Ok(Page { items, next })
+    }
+
+    /// The shards of the due index.
+    pub fn due_shards(&self) -> std::ops::Range<u32> {
+        0..self.due_shards.max(1)
+    }
+
+    /// One page of what falls due before a time, earliest first, with the key of the next page.
+    pub async fn due(&self, shard: u32, before: Timestamp, start: Option<DueCursor>) -> Result<(Vec<DueGeneration>, Option<DueCursor>), StoreError> {
+        let request = self.client.query().table_name(&self.table).index_name("due");
+        let request = request
+            .key_condition_expression("due_shard = :shard AND due_at < :before")
+            .expression_attribute_values(":shard", items::s(items::due_shard(shard)))
+            .expression_attribute_values(":before", items::millis(before))
+            .limit(200)
+            .set_exclusive_start_key(start.map(|start| start.0));
+        let answer = request.send().await.map_err(|error| StoreError::table("read the due index", error))?;
+        let generations = answer.items.unwrap_or_default().into_iter().map(items::read::<Generation>);
+        let due = generations
+            .filter_map(|generation| {
+                let due = |generation: Generation| Some(DueGeneration { id: generation.id, account: generation.account, due_at: generation.due_at? });
+                generation.map(due).transpose()
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((due, answer.last_evaluated_key.map(DueCursor)))
+    }
+}
+
+/// Where the next page of the due index starts.
+#[derive(Debug)]
+pub struct DueCursor(Item);
+
+fn start_key(key: Key, partition: &str, sort: &str) -> Item {
+    let mut item = key.into_item();
+    item.insert("gsi_pk".to_owned(), AttributeValue::S(partition.to_owned()));
+    item.insert("gsi_sk".to_owned(), AttributeValue::S(sort.to_owned()));
+    item
+}
+
+/// A cursor says only where in the caller's own list to go on: the partition is never taken from it.
+fn unseal(cursor: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
+}
