@@ -1,1 +1,6 @@
 //! placeholder
+
+#[cfg(feature = "io")]
+pub mod clock;
+#[cfg(feature = "io")]
+pub mod queue;
