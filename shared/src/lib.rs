@@ -3,4 +3,8 @@
 #[cfg(feature = "io")]
 pub mod clock;
 #[cfg(feature = "io")]
+pub mod http_guard;
+#[cfg(feature = "io")]
 pub mod queue;
+#[cfg(feature = "io")]
+pub mod results;
