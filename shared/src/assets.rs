@@ -22,7 +22,7 @@ pub struct Asset {
     /// The generation that made it.
     pub generation: Option<GenerationId>,
     pub created_at: Timestamp,
-    /// Until when a pending upload can be completed.
+    /// Until when a pending upload can be completed, or a completed one used; none for results.
     pub expires_at: Option<Timestamp>,
 }
 

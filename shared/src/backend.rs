@@ -1,5 +1,6 @@
 //! What every function works with: built once, then load, decide, commit, send.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::catalog::{Catalog, ManifestError};
 use crate::clock::{Clock, random_bytes};
 use crate::config::{Config, ConfigError};
 use crate::failure::Alarm;
-use crate::generation::{Generation, State};
+use crate::generation::{Generation, LateState, State};
 use crate::http_guard::{Outbound, Policy};
 use crate::ids::GenerationId;
 use crate::lifecycle::{self, Event, Unchanged};
@@ -74,24 +75,25 @@ impl Backend {
         let config = Config::from_env(&catalog)?;
         let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest()).timeout_config(timeouts()).load().await;
         let queue = Queue::Sqs(aws_sdk_sqs::Client::new(&sdk));
-        let s3 = s3_client(&sdk);
-        Self::assemble(catalog, config, aws_sdk_dynamodb::Client::new(&sdk), s3, queue, Clock::system())
+        let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), config.table.clone(), config.due_shards);
+        let bucket = Bucket::new(s3_client(&sdk), config.bucket.clone());
+        Self::assemble(catalog, config, store, bucket, queue, Clock::system())
     }
 
     /// From its parts.
     pub fn assemble(
         catalog: Catalog,
         config: Config,
-        dynamodb: aws_sdk_dynamodb::Client,
-        s3: aws_sdk_s3::Client,
+        store: Store,
+        bucket: Bucket,
         queue: Queue,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let outbound =
             Outbound::new(Policy { allow_loopback: config.allow_loopback }).map_err(|error| StartError::Http(error.into()))?;
         Ok(Self {
-            store: Store::new(dynamodb, config.table.clone(), config.due_shards),
-            bucket: Bucket::new(s3, config.bucket.clone()),
+            store,
+            bucket,
             config: Arc::new(config),
             catalog: Arc::new(catalog),
             clock,
@@ -126,6 +128,19 @@ impl Backend {
     /// A generation that has to exist.
     pub async fn load(&self, id: GenerationId) -> Result<Generation, StoreError> {
         self.store.generation(id).await?.ok_or_else(|| StoreError::Missing { what: format!("generation `{id}`") })
+    }
+
+    /// Download links for all results of a generation, by S3 key.
+    pub async fn result_links(&self, generation: &Generation) -> Result<HashMap<String, String>, crate::results::StoreError> {
+        let results = match (&generation.state, generation.late.as_ref().map(|late| &late.state)) {
+            (State::Succeeded { results, .. }, _) | (_, Some(LateState::Stored { results })) => results.as_slice(),
+            _ => &[],
+        };
+        let mut links = HashMap::with_capacity(results.len());
+        for result in results {
+            links.insert(result.key.clone(), self.bucket.presign_get(&result.key, self.config.link_expires, None).await?);
+        }
+        Ok(links)
     }
 
     /// Decides what `event` means for `generation`, writes it and sends what follows. When somebody else changed the record meanwhile it

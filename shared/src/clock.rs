@@ -1,8 +1,5 @@
 //! System time and randomness: the one file that reads them. Everything else is handed a [`Clock`], a `now` or bytes.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the one file that may read the system time and randomness"
-)]
+#![allow(clippy::disallowed_methods, reason = "the one file that may read the system time and randomness")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,20 +27,13 @@ struct Shift {
 impl Clock {
     /// The system time, as it is.
     pub fn system() -> Self {
-        Self {
-            shift: Arc::new(Shift {
-                nanoseconds: AtomicI64::new(0),
-                moved: Notify::new(),
-            }),
-        }
+        Self { shift: Arc::new(Shift { nanoseconds: AtomicI64::new(0), moved: Notify::new() }) }
     }
 
     /// The time now, to the nanosecond. It can step back when the system's clock is corrected.
     pub fn now(&self) -> Timestamp {
         let offset = SignedDuration::from_nanos(self.shift.nanoseconds.load(Ordering::SeqCst));
-        Timestamp::now()
-            .checked_add(offset)
-            .unwrap_or(Timestamp::MAX)
+        Timestamp::now().checked_add(offset).unwrap_or(Timestamp::MAX)
     }
 
     /// Moves this clock and its clones forward and wakes every sleep that is over by then. All advances together are
@@ -57,8 +47,7 @@ impl Clock {
     /// Waits until this clock is `duration` further.
     pub async fn sleep(&self, duration: Duration) {
         let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-        self.sleep_until(self.now().checked_add(duration).unwrap_or(Timestamp::MAX))
-            .await;
+        self.sleep_until(self.now().checked_add(duration).unwrap_or(Timestamp::MAX)).await;
     }
 
     /// Waits until this clock shows `at`; returns at once when that is past. Safe to drop.
@@ -83,8 +72,7 @@ impl Clock {
 /// `N` unpredictable bytes from the operating system, fit for keys and tokens.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .expect("the operating system's generator does not fail once it is seeded");
+    getrandom::fill(&mut bytes).expect("the operating system's generator does not fail once it is seeded");
     bytes
 }
 

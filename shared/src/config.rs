@@ -65,7 +65,9 @@ impl Config {
         for provider in catalog.providers() {
             let Some(http) = provider.http() else { continue };
             names.push(http.key_env.clone());
-            if let Some(SignatureScheme::StandardWebhooks { secret_env }) = http.callback.as_ref().map(|callback| &callback.signature) {
+            if let Some(SignatureScheme::StandardWebhooks { secret_env }) =
+                http.callback.as_ref().map(|callback| &callback.signature)
+            {
                 names.push(secret_env.clone());
             }
             if let Some(url) = env.optional(&base_url_variable(&provider.name)) {
@@ -149,7 +151,13 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let base = [("TABLE_NAME", "t"), ("BUCKET_NAME", "b"), ("DISPATCH_QUEUE_URL", "d"), ("COLLECT_QUEUE_URL", "c"), ("POLL_QUEUE_URL", "p")];
+        let base = [
+            ("TABLE_NAME", "t"),
+            ("BUCKET_NAME", "b"),
+            ("DISPATCH_QUEUE_URL", "d"),
+            ("COLLECT_QUEUE_URL", "c"),
+            ("POLL_QUEUE_URL", "p"),
+        ];
         let all: HashMap<&str, &str> = base.into_iter().chain(pairs.iter().copied()).collect();
         Config::read(&Catalog::built_in().expect("loads"), |name| all.get(name).map(|value| (*value).to_owned()))
     }

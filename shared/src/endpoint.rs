@@ -36,7 +36,8 @@ pub fn segments(request: &Request) -> Vec<&str> {
 /// Who asks. A key that is not good reaches us without an account, so that the answer can say so; an HTTP API's own refusal cannot.
 pub fn caller(request: &Request) -> Result<Caller, Problem> {
     let Some(RequestContext::ApiGatewayV2(gateway)) = request.request_context_ref() else { return Err(unauthenticated()) };
-    let account = gateway.authorizer.as_ref().and_then(|authorizer| authorizer.fields.get(context::ACCOUNT)).and_then(Value::as_str);
+    let account =
+        gateway.authorizer.as_ref().and_then(|authorizer| authorizer.fields.get(context::ACCOUNT)).and_then(Value::as_str);
     match account.and_then(|account| account.parse().ok()) {
         Some(account) => Ok(Caller { account }),
         None => Err(unauthenticated()),
@@ -74,7 +75,8 @@ pub fn bytes(request: &Request) -> &[u8] {
 pub fn json_body<T: DeserializeOwned>(request: &Request, schema: &str) -> Result<T, Problem> {
     let body = bytes(request);
     if body.len() > MAX_BODY_BYTES {
-        let detail = format!("the body has {} bytes, at most {MAX_BODY_BYTES} are taken: upload media by `POST /v1/uploads`", body.len());
+        let detail =
+            format!("the body has {} bytes, at most {MAX_BODY_BYTES} are taken: upload media by `POST /v1/uploads`", body.len());
         return Err(Problem::new(413, "body_too_large", "Body too large", detail));
     }
     let text = std::str::from_utf8(body).map_err(|error| {

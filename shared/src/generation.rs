@@ -154,7 +154,11 @@ impl State {
     pub fn is_terminal(&self) -> bool {
         match self {
             Self::Succeeded { .. } | Self::Failed { .. } | Self::Canceled { .. } => true,
-            Self::Queued { .. } | Self::Claimed { .. } | Self::Running { .. } | Self::Unconfirmed { .. } | Self::Collecting { .. } => false,
+            Self::Queued { .. }
+            | Self::Claimed { .. }
+            | Self::Running { .. }
+            | Self::Unconfirmed { .. }
+            | Self::Collecting { .. } => false,
         }
     }
 

@@ -60,7 +60,9 @@ pub fn read_submit(provider: &HttpProvider, reply: &Reply) -> SubmitAnswer {
         }
         // The server gave up waiting for the request, or an intermediary for the server: nobody knows.
         408 | 499 | 500..=599 => SubmitAnswer::Lost(Ambiguity::ServerError),
-        status => SubmitAnswer::Refused { failure: classify(provider, Some(status), &reply.body), retry_after: reply.retry_after },
+        status => {
+            SubmitAnswer::Refused { failure: classify(provider, Some(status), &reply.body), retry_after: reply.retry_after }
+        }
     }
 }
 
@@ -203,7 +205,9 @@ fn worded(provider: &HttpProvider, class: FailureClass, own: Option<&str>, body:
     let message = match (own, class) {
         (Some(own), _) => own.to_owned(),
         // These speak of our account with the provider, which is not the customer's business.
-        (None, FailureClass::ProviderAuth | FailureClass::ProviderFunds) => "the provider does not serve us at the moment".to_owned(),
+        (None, FailureClass::ProviderAuth | FailureClass::ProviderFunds) => {
+            "the provider does not serve us at the moment".to_owned()
+        }
         (None, _) => theirs().unwrap_or_else(|| "the provider gave no reason".to_owned()),
     };
     Failure::new(class, message)

@@ -111,9 +111,8 @@ pub fn verify_fal_webhook(
     fresh(headers, "x-fal-webhook-timestamp", now, tolerance)?;
     let digest = hex::encode(digest::digest(&digest::SHA256, body));
     let message = [request, user, timestamp, &digest].join("\n");
-    let fits = |key: &Ed25519Key| {
-        signature::UnparsedPublicKey::new(&signature::ED25519, key).verify(message.as_bytes(), &given).is_ok()
-    };
+    let fits =
+        |key: &Ed25519Key| signature::UnparsedPublicKey::new(&signature::ED25519, key).verify(message.as_bytes(), &given).is_ok();
     if keys.iter().any(fits) { Ok(()) } else { Err(SignatureError::Wrong) }
 }
 
@@ -179,7 +178,8 @@ mod tests {
 
     #[test]
     fn standard_webhooks_vector() {
-        let verify = |secret, headers: Given, body: &[u8], now| verify_standard_webhook(secret, &headers, body, at(now), TOLERANCE);
+        let verify =
+            |secret, headers: Given, body: &[u8], now| verify_standard_webhook(secret, &headers, body, at(now), TOLERANCE);
         assert_eq!(verify(SECRET, replicate(), BODY, SENT + 299), Ok(()));
         let many = "v1,AAAA v2,x v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         assert_eq!(verify(SECRET, replicate().with("webhook-signature", many), BODY, SENT), Ok(()));
@@ -211,7 +211,8 @@ mod tests {
         let keys = read_jwks(jwks).expect("a key set");
         assert_eq!(keys.len(), 1);
         let body: &[u8] = br#"{"request_id":"req-1","status":"OK"}"#;
-        let verify = |keys: &[Ed25519Key], headers: Given, body: &[u8], now| verify_fal_webhook(keys, &headers, body, at(now), TOLERANCE);
+        let verify =
+            |keys: &[Ed25519Key], headers: Given, body: &[u8], now| verify_fal_webhook(keys, &headers, body, at(now), TOLERANCE);
         assert_eq!(verify(&keys, fal(), body, 1_800_000_300), Ok(()));
         assert_eq!(verify(&[[9; 32], keys[0]], fal(), body, 1_800_000_000), Ok(()));
         assert_eq!(verify(&keys, fal(), body, 1_800_000_301), Err(SignatureError::Stale));

@@ -171,12 +171,18 @@ mod tests {
 
     #[test]
     fn an_absent_variable_drops_its_place() {
-        check(&json!({"a": "{{gone}}", "b": ["{{gone}}", 1, "{{none}}"], "c": "x{{gone}}", "d": {"e": "{{gone.too}}"}}), &json!({"b": [1], "d": {}}));
+        check(
+            &json!({"a": "{{gone}}", "b": ["{{gone}}", 1, "{{none}}"], "c": "x{{gone}}", "d": {"e": "{{gone.too}}"}}),
+            &json!({"b": [1], "d": {}}),
+        );
     }
 
     #[test]
     fn a_lone_list_is_spliced() {
-        check(&json!({"a": ["{{urls}}"], "b": ["{{urls}}", "x"], "c": ["{{prompt}}"]}), &json!({"a": ["u1", "u2"], "b": [["u1", "u2"], "x"], "c": ["a cat"]}));
+        check(
+            &json!({"a": ["{{urls}}"], "b": ["{{urls}}", "x"], "c": ["{{prompt}}"]}),
+            &json!({"a": ["u1", "u2"], "b": [["u1", "u2"], "x"], "c": ["a cat"]}),
+        );
     }
 
     #[test]

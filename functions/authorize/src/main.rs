@@ -8,6 +8,7 @@ use shared::backend::Backend;
 async fn main() -> Result<(), Error> {
     shared::logs::init();
     let backend = Backend::from_env().await?;
-    let handler = async |event: LambdaEvent<ApiGatewayV2CustomAuthorizerV2Request>| authorize::handle(&backend, event.payload).await;
+    let handler =
+        async |event: LambdaEvent<ApiGatewayV2CustomAuthorizerV2Request>| authorize::handle(&backend, event.payload).await;
     lambda_runtime::run(service_fn(handler)).await
 }

@@ -25,7 +25,13 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
 #[utoipa::path(post, path = "/v1/callbacks/{provider}/{generation}/{token}",
     params(("provider" = String, Path), ("generation" = String, Path), ("token" = String, Path)),
     responses((status = 200), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub async fn receive(backend: &Backend, request: &Request, provider: &str, id: &str, token: &str) -> Result<Response<Body>, Problem> {
+pub async fn receive(
+    backend: &Backend,
+    request: &Request,
+    provider: &str,
+    id: &str,
+    token: &str,
+) -> Result<Response<Body>, Problem> {
     let unknown = || Problem::not_found("callback address", id);
     let generation_id: GenerationId = id.parse().map_err(|_| unknown())?;
     let secret = backend.config.callback_secret().ok_or_else(unknown)?;

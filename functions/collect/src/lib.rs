@@ -97,11 +97,18 @@ async fn copy_anew(backend: &Backend, generation: &Generation, work: &Work, stat
     let (Some(job), Ok(provider)) = (&work.job, backend.provider(generation)) else { return Err(Missed::Link(status)) };
     match provider.ask(generation, job, backend.now()).await {
         Report::Succeeded(fresh) => copy_all(backend, generation, work.attempt, &fresh).await,
-        Report::Running { .. } | Report::Fetch | Report::Failed(_) | Report::Canceled | Report::Unclear(_) => Err(Missed::Link(status)),
+        Report::Running { .. } | Report::Fetch | Report::Failed(_) | Report::Canceled | Report::Unclear(_) => {
+            Err(Missed::Link(status))
+        }
     }
 }
 
-async fn copy_all(backend: &Backend, generation: &Generation, attempt: u32, outcome: &Outcome) -> Result<Vec<StoredResult>, Missed> {
+async fn copy_all(
+    backend: &Backend,
+    generation: &Generation,
+    attempt: u32,
+    outcome: &Outcome,
+) -> Result<Vec<StoredResult>, Missed> {
     let mut results = Vec::with_capacity(outcome.sources.len());
     for (index, source) in outcome.sources.iter().enumerate() {
         let key_stem = format!("results/{}/{}/{attempt}-{index}", generation.account, generation.id);
@@ -148,7 +155,8 @@ async fn draw(backend: &Backend, generation: &Generation, key_stem: &str) -> Res
         None => None,
     };
     let render = move || draw::render(&Drawing { text: &text, width, height, format, background: photo.as_deref() });
-    let image = tokio::task::spawn_blocking(render).await.map_err(|_| Missed::Never("the image could not be drawn".to_owned()))?;
+    let image =
+        tokio::task::spawn_blocking(render).await.map_err(|_| Missed::Never("the image could not be drawn".to_owned()))?;
     let image = image.map_err(|error| Missed::Never(error.to_string()))?;
     let key = format!("{key_stem}.{}", format.extension());
     backend.bucket.put(&key, image, format.content_type()).await.map_err(|error| missed(&error))

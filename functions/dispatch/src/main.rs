@@ -8,5 +8,8 @@ use shared::backend::Backend;
 async fn main() -> Result<(), Error> {
     shared::logs::init();
     let backend = Backend::from_env().await?;
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| Ok::<_, Error>(dispatch::handle(&backend, event.payload).await))).await
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
+        Ok::<_, Error>(dispatch::handle(&backend, event.payload).await)
+    }))
+    .await
 }

@@ -52,7 +52,8 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     let claim = claim(request, &asked)?;
     let model = backend.catalog.model(&asked.model).ok_or_else(|| {
         let name: String = asked.model.chars().take(80).collect();
-        Problem::new(422, "unknown_model", "Unknown model", format!("there is no model `{name}`; `GET /v1/models` lists them")).at("model")
+        Problem::new(422, "unknown_model", "Unknown model", format!("there is no model `{name}`; `GET /v1/models` lists them"))
+            .at("model")
     })?;
     let params = model.params.check("params.", &asked.params)?;
     let cost = model.spec.price.of(&params).ok_or_else(|| {
@@ -146,7 +147,8 @@ fn claim(request: &Request, asked: &CreateGeneration) -> Result<Option<Idempoten
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
-            let mut members: Vec<String> = fields.iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value))).collect();
+            let mut members: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value))).collect();
             members.sort();
             format!("{{{}}}", members.join(","))
         }
@@ -165,9 +167,13 @@ async fn inputs(
     for (name, id) in model.params.assets(params) {
         let at = format!("params.{name}");
         let wrong = |code, detail: String| Problem::new(422, code, "Invalid parameter", detail).at(at.clone());
-        let asset = backend.store.asset(account, id).await?.ok_or_else(|| wrong("unknown_asset", format!("there is no asset `{id}`")))?;
+        let asset =
+            backend.store.asset(account, id).await?.ok_or_else(|| wrong("unknown_asset", format!("there is no asset `{id}`")))?;
         if asset.status != AssetStatus::Ready {
             return Err(wrong("asset_not_ready", format!("the upload `{id}` has not been completed")));
+        }
+        if asset.expires_at.is_some_and(|expires_at| backend.now() > expires_at) {
+            return Err(wrong("asset_expired", format!("the upload `{id}` was kept for a day and is gone: upload it again")));
         }
         if !asset.content_type.starts_with("image/") {
             return Err(wrong("invalid_param", format!("`{id}` is {}, an image is needed", asset.content_type)));
@@ -177,7 +183,11 @@ async fn inputs(
     Ok(inputs)
 }
 
-fn created(generation: &Generation, balance_before: shared::credits::Credits, balance_after: shared::credits::Credits) -> CreatedGeneration {
+fn created(
+    generation: &Generation,
+    balance_before: shared::credits::Credits,
+    balance_after: shared::credits::Credits,
+) -> CreatedGeneration {
     CreatedGeneration {
         id: generation.id,
         status: Status::Queued,
@@ -220,7 +230,9 @@ fn wait(request: &Request) -> Result<Option<u64>, Problem> {
     let Some(seconds) = preferences.split([',', ';']).find_map(|part| part.trim().strip_prefix("wait=")) else { return Ok(None) };
     match seconds.parse::<u64>() {
         Ok(seconds) => Ok(Some(seconds.min(MAX_WAIT_SECONDS)).filter(|seconds| *seconds > 0)),
-        Err(_) => Err(Problem::new(422, "invalid_param", "Invalid parameter", "`Prefer: wait=n` takes whole seconds").at("Prefer")),
+        Err(_) => {
+            Err(Problem::new(422, "invalid_param", "Invalid parameter", "`Prefer: wait=n` takes whole seconds").at("Prefer"))
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
 use shared::ids::AssetId;
 
+/// The bucket's lifecycle removes uploads after a day.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// Enough to tell every media type we take.
 const SNIFF_BYTES: u64 = 4_096;
 
@@ -50,7 +52,12 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     };
     let presigned = backend.bucket.presign_put(&asset.key, &asset.content_type, asset.bytes, expires).await?;
     backend.store.put_asset(&asset).await?;
-    let headers: Map<String, Value> = presigned.headers.into_iter().filter(|(name, _)| name != "host").map(|(name, value)| (name, Value::from(value))).collect();
+    let headers: Map<String, Value> = presigned
+        .headers
+        .into_iter()
+        .filter(|(name, _)| name != "host")
+        .map(|(name, value)| (name, Value::from(value)))
+        .collect();
     let expires_at = asset.expires_at.unwrap_or(now);
     Ok(endpoint::json(201, &CreatedUpload { id, method: "PUT".to_owned(), url: presigned.url, headers, expires_at }))
 }
@@ -82,7 +89,8 @@ async fn check_arrival(backend: &Backend, mut asset: Asset, now: Timestamp) -> R
         return Err(Problem::new(409, "upload_missing", "Nothing uploaded", detail));
     };
     if head.bytes != asset.bytes {
-        let detail = format!("{} bytes arrived, {} were announced: announce the file again with its exact size", head.bytes, asset.bytes);
+        let detail =
+            format!("{} bytes arrived, {} were announced: announce the file again with its exact size", head.bytes, asset.bytes);
         return Err(Problem::new(422, "size_mismatch", "Size differs", detail).at("bytes"));
     }
     let first = backend.bucket.first_bytes(&asset.key, SNIFF_BYTES).await?;
@@ -93,7 +101,7 @@ async fn check_arrival(backend: &Backend, mut asset: Asset, now: Timestamp) -> R
         return Err(Problem::new(422, "content_type_mismatch", "Content type differs", detail).at("content_type"));
     }
     asset.status = AssetStatus::Ready;
-    asset.expires_at = None;
+    asset.expires_at = Some(asset.created_at + KEPT_FOR);
     backend.store.put_asset(&asset).await?;
     Ok(asset)
 }

@@ -36,7 +36,11 @@ async fn view(backend: &Backend, generation: &Generation) -> Result<GenerationVi
 pub async fn generations(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account } = endpoint::caller(request)?;
     let cursor = endpoint::query(request, "cursor");
-    let page = backend.store.generations(account, cursor.as_deref(), endpoint::limit(request)?).await?.ok_or_else(endpoint::bad_cursor)?;
+    let page = backend
+        .store
+        .generations(account, cursor.as_deref(), endpoint::limit(request)?)
+        .await?
+        .ok_or_else(endpoint::bad_cursor)?;
     let mut generations = Vec::with_capacity(page.items.len());
     for generation in &page.items {
         generations.push(view(backend, generation).await?);
@@ -78,7 +82,8 @@ pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Bo
 pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account } = endpoint::caller(request)?;
     let cursor = endpoint::query(request, "cursor");
-    let page = backend.store.ledger(account, cursor.as_deref(), endpoint::limit(request)?).await?.ok_or_else(endpoint::bad_cursor)?;
+    let page =
+        backend.store.ledger(account, cursor.as_deref(), endpoint::limit(request)?).await?.ok_or_else(endpoint::bad_cursor)?;
     let entries = page.items.into_iter().map(EntryView::from).collect();
     Ok(endpoint::json(200, &LedgerView { entries, next_cursor: page.next }))
 }

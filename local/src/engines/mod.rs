@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use tokio::net::TcpListener;
 
 use crate::template::REGION;
@@ -13,7 +13,7 @@ mod dynamodb;
 mod s3;
 
 pub use dynamodb::{DynamoDb, Storage, create_table};
-pub use s3::{S3, s3_client};
+pub use s3::S3;
 
 /// The engines' own keys. They guard nothing: whoever reaches the loopback port reaches the files as well.
 const ACCESS_KEY_ID: &str = "local";
@@ -51,9 +51,7 @@ pub fn sdk(endpoint_url: &str) -> SdkConfig {
         .region(Region::from_static(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint_url)
-        // With a trailing checksum the engine would store `aws-chunked` as the object's content encoding.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .timeout_config(shared::backend::timeouts())
         .build()
 }
 

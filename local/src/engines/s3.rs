@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_config::SdkConfig;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -49,11 +48,6 @@ impl Drop for S3 {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-/// A client that puts the bucket into the path: the engine has no host names.
-pub fn s3_client(sdk: &SdkConfig) -> aws_sdk_s3::Client {
-    aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(sdk).force_path_style(true).build())
 }
 
 struct Front {
@@ -132,6 +126,8 @@ mod tests {
     use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
     use super::*;
+    use shared::backend::s3_client;
+
     use crate::engines::sdk;
     use crate::template::{BUILT_IN, LocalValues, Template};
 

@@ -75,7 +75,9 @@ impl Status {
     pub fn of(state: &State) -> Self {
         match state {
             State::Queued { .. } => Self::Queued,
-            State::Claimed { .. } | State::Running { .. } | State::Unconfirmed { .. } | State::Collecting { .. } => Self::Processing,
+            State::Claimed { .. } | State::Running { .. } | State::Unconfirmed { .. } | State::Collecting { .. } => {
+                Self::Processing
+            }
             State::Succeeded { .. } => Self::Succeeded,
             State::Failed { .. } => Self::Failed,
             State::Canceled { .. } => Self::Canceled,

@@ -58,7 +58,9 @@ fn check_model(manifest: &Manifest, model: &ModelSpec) -> Result<(), ManifestErr
             param.get("type") == Some(&Value::from("integer")) && param.get("default").is_some() && param.get("maximum").is_some()
         });
         if !counted {
-            return complain(format!("the price counts `{per}`, which has to be an integer parameter with a default and a maximum"));
+            return complain(format!(
+                "the price counts `{per}`, which has to be an integer parameter with a default and a maximum"
+            ));
         }
     }
     let names = template::variables(&model.input).map_err(|error| bad(&manifest.name, &model.name, error.to_string()))?;

@@ -51,20 +51,12 @@ pub(super) fn gradient(text: &str, width: u16, height: u16) -> RgbImage {
 
     // Pixels of one diagonal are equal, so every row is a window of the same strip, one pixel further on.
     let steps = u32::from(width) + u32::from(height) - 2;
-    let strip: Vec<u8> = (0..=steps)
-        .flat_map(|step| between(light, dark, step, steps))
-        .collect();
+    let strip: Vec<u8> = (0..=steps).flat_map(|step| between(light, dark, step, steps)).collect();
     let row_bytes = usize::from(width) * 3;
     let mut canvas = RgbImage::new(width.into(), height.into());
-    let rows = canvas
-        .chunks_exact_mut(row_bytes)
-        .zip((0..strip.len()).step_by(3));
+    let rows = canvas.chunks_exact_mut(row_bytes).zip((0..strip.len()).step_by(3));
     for (row, ahead) in rows {
-        let from = if direction % 2 == 0 {
-            ahead
-        } else {
-            strip.len() - row_bytes - ahead
-        };
+        let from = if direction % 2 == 0 { ahead } else { strip.len() - row_bytes - ahead };
         row.copy_from_slice(&strip[from..from + row_bytes]);
     }
     canvas
@@ -75,14 +67,12 @@ pub(super) fn gradient(text: &str, width: u16, height: u16) -> RgbImage {
 pub(super) fn cover(canvas: &mut RgbImage, photo: &[u8]) -> Result<(), DrawError> {
     let (photo, orientation) = decode(photo)?;
     let (width, height) = match orientation {
-        Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => (canvas.height(), canvas.width()),
-        Orientation::NoTransforms
-        | Orientation::Rotate180
-        | Orientation::FlipHorizontal
-        | Orientation::FlipVertical => canvas.dimensions(),
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            (canvas.height(), canvas.width())
+        }
+        Orientation::NoTransforms | Orientation::Rotate180 | Orientation::FlipHorizontal | Orientation::FlipVertical => {
+            canvas.dimensions()
+        }
     };
     // Shrunk first and turned after: turning the full photo would double the memory at its peak.
     let mut scaled = crop_to_aspect(photo, width, height).thumbnail_exact(width, height);
@@ -107,20 +97,14 @@ fn crop_to_aspect(photo: DynamicImage, width: u32, height: u32) -> DynamicImage 
     if (kept_width, kept_height) == (full_width, full_height) {
         return photo;
     }
-    photo.crop_imm(
-        (full_width - kept_width) / 2,
-        (full_height - kept_height) / 2,
-        kept_width,
-        kept_height,
-    )
+    photo.crop_imm((full_width - kept_width) / 2, (full_height - kept_height) / 2, kept_width, kept_height)
 }
 
 /// Reads the header, refuses what is too large, and only then lets the decoder allocate.
 fn decode(photo: &[u8]) -> Result<(DynamicImage, Orientation), DrawError> {
     let unreadable = DrawError::BackgroundUnreadable;
-    let reader = ImageReader::new(Cursor::new(photo))
-        .with_guessed_format()
-        .map_err(|error| unreadable(ImageError::IoError(error)))?;
+    let reader =
+        ImageReader::new(Cursor::new(photo)).with_guessed_format().map_err(|error| unreadable(ImageError::IoError(error)))?;
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
     let (width, height) = decoder.dimensions();
     // `DynamicImage::from_decoder` allocates `total_bytes` whatever the reader's limits say.
@@ -132,10 +116,7 @@ fn decode(photo: &[u8]) -> Result<(DynamicImage, Orientation), DrawError> {
     }
     // A photo with damaged EXIF data is still a photo.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok((
-        DynamicImage::from_decoder(decoder).map_err(unreadable)?,
-        orientation,
-    ))
+    Ok((DynamicImage::from_decoder(decoder).map_err(unreadable)?, orientation))
 }
 
 /// Lays a translucent dark plate over everything from row `top` down, with a soft upper edge.
@@ -143,16 +124,12 @@ pub(super) fn darken_below(canvas: &mut RgbImage, top: u16) {
     let row_bytes = canvas.width() as usize * 3;
     let edge_px = canvas.height() / 24 + 1;
     let edge_top = u32::from(top).saturating_sub(edge_px);
-    for (y, row) in (0..)
-        .zip(canvas.chunks_exact_mut(row_bytes))
-        .skip(edge_top as usize)
-    {
+    for (y, row) in (0..).zip(canvas.chunks_exact_mut(row_bytes)).skip(edge_top as usize) {
         let depth = u64::from((y - edge_top + 1).min(edge_px));
         let [weight, ..] = (u64::from(PLATE_WEIGHT) * depth / u64::from(edge_px)).to_le_bytes();
         // One table a row: three lookups a pixel instead of three multiplications and divisions.
         for (channel, night) in NIGHT.into_iter().enumerate() {
-            let darkened: [u8; 256] =
-                std::array::from_fn(|value| mix(value.to_le_bytes()[0], night, weight));
+            let darkened: [u8; 256] = std::array::from_fn(|value| mix(value.to_le_bytes()[0], night, weight));
             for byte in row.iter_mut().skip(channel).step_by(3) {
                 *byte = darkened[usize::from(*byte)];
             }
@@ -175,7 +152,5 @@ fn between(from: [u8; 3], to: [u8; 3], step: u32, steps: u32) -> [u8; 3] {
 
 /// FNV-1a with 64 bits: stable across releases and machines, which the standard library's hasher does not promise.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

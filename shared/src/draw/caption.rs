@@ -4,8 +4,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use cosmic_text::fontdb::{Database, Source};
 use cosmic_text::{
-    Align, Attrs, Buffer, Family, Font, FontSystem, Metrics, Shaping, SwashCache, SwashContent,
-    SwashImage, Weight, Wrap,
+    Align, Attrs, Buffer, Family, Font, FontSystem, Metrics, Shaping, SwashCache, SwashContent, SwashImage, Weight, Wrap,
 };
 use image::RgbImage;
 
@@ -53,13 +52,9 @@ pub(super) fn lay_out(text: &str, area: Area) -> Option<Caption> {
     let mut buffer = Buffer::new_empty(metrics(area.smallest_font));
     buffer.set_size(Some(area.width.into()), None);
     set_text(&mut buffer, &text);
-    let Some(with_broken_words) = typesetter.largest_fitting(&mut buffer, Wrap::WordOrGlyph, area)
-    else {
+    let Some(with_broken_words) = typesetter.largest_fitting(&mut buffer, Wrap::WordOrGlyph, area) else {
         typesetter.cut(&mut buffer, &text, area);
-        return Some(Caption {
-            buffer,
-            font: area.smallest_font,
-        });
+        return Some(Caption { buffer, font: area.smallest_font });
     };
     // One overlong word must not make the whole text tiny: then it is broken.
     let with_whole_words = typesetter.largest_fitting(&mut buffer, Wrap::Word, area);
@@ -79,10 +74,7 @@ impl Caption {
     }
 
     /// Draws with the upper left corner of the text's area at `left`, `top`.
-    #[expect(
-        clippy::float_arithmetic,
-        reason = "glyph positions are f32 in every font library"
-    )]
+    #[expect(clippy::float_arithmetic, reason = "glyph positions are f32 in every font library")]
     pub(super) fn draw(&self, canvas: &mut RgbImage, left: u16, top: u16, ink: [u8; 3]) {
         let mut typesetter = typesetter();
         // Lives for one drawing: kept longer, it would collect every size of every glyph.
@@ -122,16 +114,12 @@ impl Typesetter {
             }
             match character {
                 '\u{85}' | '\u{2028}' | '\u{2029}' => known.push('\n'),
-                _ if character.is_whitespace() || charmap.map(character) != 0 => {
-                    known.push(character)
-                }
+                _ if character.is_whitespace() || charmap.map(character) != 0 => known.push(character),
                 _ if character.is_alphanumeric() => known.push(MISSING_LETTER),
                 _ => {}
             }
         }
-        let lines = known
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        let lines = known.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
         let mut text = String::with_capacity(known.len());
         for line in lines {
             // At most one empty line in a row.
@@ -173,11 +161,7 @@ impl Typesetter {
             if buffer.layout_runs().count() <= rows || kept.is_empty() {
                 return;
             }
-            kept = kept
-                .char_indices()
-                .rev()
-                .nth(chars_to_drop - 1)
-                .map_or("", |(at, _)| kept[..at].trim_end());
+            kept = kept.char_indices().rev().nth(chars_to_drop - 1).map_or("", |(at, _)| kept[..at].trim_end());
             chars_to_drop *= 2;
         }
     }
@@ -190,16 +174,13 @@ impl Typesetter {
 }
 
 fn typesetter() -> MutexGuard<'static, Typesetter> {
-    static TYPESETTER: LazyLock<Mutex<Typesetter>> =
-        LazyLock::new(|| Mutex::new(Typesetter::new()));
+    static TYPESETTER: LazyLock<Mutex<Typesetter>> = LazyLock::new(|| Mutex::new(Typesetter::new()));
     // Only caches are behind the lock: a panic elsewhere leaves them usable.
     TYPESETTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn set_text(buffer: &mut Buffer, text: &str) {
-    let attributes = Attrs::new()
-        .family(Family::Name(FAMILY))
-        .weight(Weight::SEMIBOLD);
+    let attributes = Attrs::new().family(Family::Name(FAMILY)).weight(Weight::SEMIBOLD);
     buffer.set_text(text, &attributes, Shaping::Advanced, Some(Align::Center));
 }
 
@@ -217,8 +198,7 @@ fn rows_in(area: Area, font: u16) -> usize {
 
 fn fits(buffer: &Buffer, area: Area, font: u16) -> bool {
     let width = f32::from(area.width);
-    buffer.layout_runs().count() <= rows_in(area, font)
-        && buffer.layout_runs().all(|row| row.line_w <= width)
+    buffer.layout_runs().count() <= rows_in(area, font) && buffer.layout_runs().all(|row| row.line_w <= width)
 }
 
 /// The byte of `text` at which visual row number `rows` ends, counted over all its paragraphs.
@@ -226,11 +206,7 @@ fn end_of_row(buffer: &Buffer, text: &str, rows: usize) -> usize {
     let Some(row) = buffer.layout_runs().take(rows).last() else {
         return text.len();
     };
-    let before: usize = text
-        .split('\n')
-        .take(row.line_i)
-        .map(|paragraph| paragraph.len() + 1)
-        .sum();
+    let before: usize = text.split('\n').take(row.line_i).map(|paragraph| paragraph.len() + 1).sum();
     before + row.glyphs.iter().map(|glyph| glyph.end).max().unwrap_or(0)
 }
 
@@ -247,8 +223,7 @@ fn stamp(canvas: &mut RgbImage, mask: &SwashImage, (x, y): (i32, i32), ink: [u8;
                 continue;
             };
             if let Some(pixel) = canvas.get_pixel_mut_checked(x, y) {
-                pixel.0 =
-                    std::array::from_fn(|channel| mix(pixel.0[channel], ink[channel], *coverage));
+                pixel.0 = std::array::from_fn(|channel| mix(pixel.0[channel], ink[channel], *coverage));
             }
         }
     }
@@ -261,29 +236,15 @@ mod tests {
     const PANGRAM: &str = "Съешь ещё этих мягких французских булок, да выпей чаю. Ґанок, їжак, єнот. Әлем, қала, ғарыш, ұл, һава";
 
     fn area(width: u16, height: u16, largest_font: u16) -> Area {
-        Area {
-            width,
-            height,
-            smallest_font: 12,
-            largest_font,
-        }
+        Area { width, height, smallest_font: 12, largest_font }
     }
 
     fn glyphs(caption: &Caption) -> Vec<u16> {
-        caption
-            .buffer
-            .layout_runs()
-            .flat_map(|row| row.glyphs.iter().map(|glyph| glyph.glyph_id))
-            .collect()
+        caption.buffer.layout_runs().flat_map(|row| row.glyphs.iter().map(|glyph| glyph.glyph_id)).collect()
     }
 
     fn rows(caption: &Caption) -> Vec<String> {
-        let row = |row: cosmic_text::LayoutRun<'_>| {
-            row.glyphs
-                .iter()
-                .map(|glyph| &row.text[glyph.start..glyph.end])
-                .collect()
-        };
+        let row = |row: cosmic_text::LayoutRun<'_>| row.glyphs.iter().map(|glyph| &row.text[glyph.start..glyph.end]).collect();
         caption.buffer.layout_runs().map(row).collect()
     }
 
@@ -316,61 +277,33 @@ mod tests {
 
     #[test]
     fn words_stay_whole_while_they_can() {
-        let caption = lay_out(
-            "An extraordinarily uncharacteristic lighthouse",
-            area(500, 500, 100),
-        )
-        .expect("a caption");
-        assert!(
-            rows(&caption)
-                .iter()
-                .all(|row| row.trim().split(' ').all(|word| {
-                    ["An", "extraordinarily", "uncharacteristic", "lighthouse"].contains(&word)
-                }))
-        );
+        let caption = lay_out("An extraordinarily uncharacteristic lighthouse", area(500, 500, 100)).expect("a caption");
+        assert!(rows(&caption).iter().all(|row| {
+            row.trim().split(' ').all(|word| ["An", "extraordinarily", "uncharacteristic", "lighthouse"].contains(&word))
+        }));
     }
 
     #[test]
     fn endless_word_is_broken_instead_of_shrinking_the_rest() {
         let text = format!("see {}", "x".repeat(300));
         let caption = lay_out(&text, area(600, 600, 60)).expect("a caption");
-        let widest = caption
-            .buffer
-            .layout_runs()
-            .map(|row| row.line_w)
-            .fold(0.0, f32::max);
-        assert!(
-            widest <= 600.0 && caption.height() > 300,
-            "{widest} wide, {} high",
-            caption.height()
-        );
+        let widest = caption.buffer.layout_runs().map(|row| row.line_w).fold(0.0, f32::max);
+        assert!(widest <= 600.0 && caption.height() > 300, "{widest} wide, {} high", caption.height());
     }
 
     #[test]
     fn longer_text_is_cut_with_an_ellipsis() {
-        for text in [
-            "слово и дело ".repeat(5_000),
-            "я".repeat(50_000),
-            "a\n".repeat(2_000),
-        ] {
+        for text in ["слово и дело ".repeat(5_000), "я".repeat(50_000), "a\n".repeat(2_000)] {
             let caption = lay_out(&text, area(400, 200, 40)).expect("a caption");
             assert!(caption.height() <= 200);
             assert!(caption.height() > 200 - 2 * line_height(12));
-            assert!(
-                rows(&caption)
-                    .last()
-                    .is_some_and(|row| row.ends_with(ELLIPSIS))
-            );
+            assert!(rows(&caption).last().is_some_and(|row| row.ends_with(ELLIPSIS)));
         }
     }
 
     #[test]
     fn marks_piled_on_one_letter_are_bounded_work() {
-        let text = format!(
-            "{}{}",
-            "word ".repeat(100),
-            "a".to_owned() + &"\u{301}".repeat(20_000)
-        );
+        let text = format!("{}{}", "word ".repeat(100), "a".to_owned() + &"\u{301}".repeat(20_000));
         let caption = lay_out(&text, area(300, 100, 40)).expect("a caption");
         assert!(caption.height() <= 100);
     }

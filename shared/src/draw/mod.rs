@@ -86,9 +86,7 @@ impl Format {
 /// Why nothing was drawn. All but [`DrawError::Encoding`] are the caller's to mend.
 #[derive(thiserror::Error, Debug)]
 pub enum DrawError {
-    #[error(
-        "cannot draw an image of `{width}x{height}` pixels: ask for {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels a side"
-    )]
+    #[error("cannot draw an image of `{width}x{height}` pixels: ask for {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels a side")]
     Size { width: u32, height: u32 },
     #[error(
         "the background photo of `{width}x{height}` pixels is too large: send at most {MAX_BACKGROUND_SIDE_PX} pixels a side \
@@ -107,10 +105,7 @@ pub enum DrawError {
 /// Blocks for tens to hundreds of milliseconds: async callers put it on a blocking thread.
 pub fn render(drawing: &Drawing<'_>) -> Result<Vec<u8>, DrawError> {
     let (Some(width), Some(height)) = (side(drawing.width), side(drawing.height)) else {
-        return Err(DrawError::Size {
-            width: drawing.width,
-            height: drawing.height,
-        });
+        return Err(DrawError::Size { width: drawing.width, height: drawing.height });
     };
     let mut canvas = background::gradient(drawing.text, width, height);
     match drawing.background {
@@ -125,9 +120,7 @@ pub fn render(drawing: &Drawing<'_>) -> Result<Vec<u8>, DrawError> {
 
 /// A side within the limits; u16 because it converts to every pixel and font unit without loss.
 fn side(pixels: u32) -> Option<u16> {
-    (MIN_SIDE_PX..=MAX_SIDE_PX)
-        .contains(&pixels)
-        .then(|| u16::try_from(pixels).ok())?
+    (MIN_SIDE_PX..=MAX_SIDE_PX).contains(&pixels).then(|| u16::try_from(pixels).ok())?
 }
 
 fn caption_in_the_middle(canvas: &mut RgbImage, text: &str, width: u16, height: u16) {
@@ -185,8 +178,7 @@ fn encode(canvas: &RgbImage, format: Format) -> Result<Vec<u8>, DrawError> {
 /// `from` at weight 0, `to` at weight 255.
 fn mix(from: u8, to: u8, weight: u8) -> u8 {
     let weight = u16::from(weight);
-    let [byte, _] =
-        ((u16::from(from) * (255 - weight) + u16::from(to) * weight + 127) / 255).to_le_bytes();
+    let [byte, _] = ((u16::from(from) * (255 - weight) + u16::from(to) * weight + 127) / 255).to_le_bytes();
     byte
 }
 

@@ -4,73 +4,34 @@ use image::{ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use super::*;
 
 fn drawing(text: &str) -> Drawing<'_> {
-    Drawing {
-        text,
-        width: 320,
-        height: 200,
-        format: Format::Png,
-        background: None,
-    }
+    Drawing { text, width: 320, height: 200, format: Format::Png, background: None }
 }
 
 fn pixels(drawing: &Drawing<'_>) -> RgbImage {
     let encoded = render(drawing).expect("a drawing");
-    image::load_from_memory(&encoded)
-        .expect("a decodable drawing")
-        .into_rgb8()
+    image::load_from_memory(&encoded).expect("a decodable drawing").into_rgb8()
 }
 
 fn png(image: &RgbImage) -> Vec<u8> {
     let mut encoded = Cursor::new(Vec::new());
-    image
-        .write_to(&mut encoded, ImageFormat::Png)
-        .expect("a PNG");
+    image.write_to(&mut encoded, ImageFormat::Png).expect("a PNG");
     encoded.into_inner()
 }
 
 /// EXIF data that holds nothing but the orientation.
 fn exif(orientation: u8) -> Vec<u8> {
     let header = [b'I', b'I', 42, 0, 8, 0, 0, 0];
-    let directory = [
-        1,
-        0,
-        0x12,
-        0x01,
-        3,
-        0,
-        1,
-        0,
-        0,
-        0,
-        orientation,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-    ];
+    let directory = [1, 0, 0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0, 0, 0, 0, 0];
     [&header[..], &directory[..]].concat()
 }
 
 /// A JPEG whose stored left half is red and right half blue.
 fn red_blue_jpeg(orientation: u8) -> Vec<u8> {
-    let image = RgbImage::from_fn(128, 64, |x, _| {
-        if x < 64 {
-            Rgb([220, 20, 20])
-        } else {
-            Rgb([20, 20, 220])
-        }
-    });
+    let image = RgbImage::from_fn(128, 64, |x, _| if x < 64 { Rgb([220, 20, 20]) } else { Rgb([20, 20, 220]) });
     let mut encoded = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut encoded, 95);
-    encoder
-        .set_exif_metadata(exif(orientation))
-        .expect("JPEG carries EXIF data");
-    encoder
-        .write_image(&image, 128, 64, ExtendedColorType::Rgb8)
-        .expect("a JPEG");
+    encoder.set_exif_metadata(exif(orientation)).expect("JPEG carries EXIF data");
+    encoder.write_image(&image, 128, 64, ExtendedColorType::Rgb8).expect("a JPEG");
     encoded
 }
 
@@ -85,25 +46,14 @@ fn is_blue(pixel: &Rgb<u8>) -> bool {
 #[test]
 fn drawing_is_in_the_format_and_size_asked_for() {
     let photo = red_blue_jpeg(1);
-    for (format, decoder) in [
-        (Format::Png, ImageFormat::Png),
-        (Format::Jpeg, ImageFormat::Jpeg),
-        (Format::Webp, ImageFormat::WebP),
-    ] {
+    for (format, decoder) in
+        [(Format::Png, ImageFormat::Png), (Format::Jpeg, ImageFormat::Jpeg), (Format::Webp, ImageFormat::WebP)]
+    {
         for (width, height) in [(64, 64), (321, 199), (64, 1000)] {
             for background in [None, Some(&photo[..])] {
-                let drawing = Drawing {
-                    text: "Лиса in the snow",
-                    width,
-                    height,
-                    format,
-                    background,
-                };
+                let drawing = Drawing { text: "Лиса in the snow", width, height, format, background };
                 let encoded = render(&drawing).expect("a drawing");
-                assert_eq!(
-                    image::guess_format(&encoded).expect("a known format"),
-                    decoder
-                );
+                assert_eq!(image::guess_format(&encoded).expect("a known format"), decoder);
                 let decoded = image::load_from_memory(&encoded).expect("a decodable drawing");
                 assert_eq!((decoded.width(), decoded.height()), (width, height));
             }
@@ -129,59 +79,28 @@ fn cyrillic_text_leaves_ink() {
     for text in ["Рыжая лиса на снегу", "A red fox", "ё"] {
         let bare = background::gradient(text, width, height);
         let drawn = pixels(&drawing(text));
-        assert!(
-            drawn
-                .pixels()
-                .zip(bare.pixels())
-                .filter(|(drawn, bare)| drawn != bare)
-                .count()
-                > 50,
-            "`{text}`"
-        );
+        assert!(drawn.pixels().zip(bare.pixels()).filter(|(drawn, bare)| drawn != bare).count() > 50, "`{text}`");
         assert!(drawn.pixels().any(|pixel| pixel.0 == INK), "`{text}`");
     }
-    assert_eq!(
-        pixels(&drawing("")),
-        background::gradient("", width, height)
-    );
-    assert_eq!(
-        pixels(&drawing("🎉")),
-        background::gradient("🎉", width, height)
-    );
+    assert_eq!(pixels(&drawing("")), background::gradient("", width, height));
+    assert_eq!(pixels(&drawing("🎉")), background::gradient("🎉", width, height));
 }
 
 #[test]
 fn same_drawing_gives_the_same_bytes() {
-    assert_eq!(
-        render(&drawing("fox")).expect("a drawing"),
-        render(&drawing("fox")).expect("a drawing")
-    );
-    assert_ne!(
-        background::gradient("fox", 64, 64),
-        background::gradient("owl", 64, 64)
-    );
+    assert_eq!(render(&drawing("fox")).expect("a drawing"), render(&drawing("fox")).expect("a drawing"));
+    assert_ne!(background::gradient("fox", 64, 64), background::gradient("owl", 64, 64));
 }
 
 #[test]
 fn margins_stay_free_of_ink() {
-    for text in [
-        "слово ".repeat(1_700),
-        "Ы".repeat(10_000),
-        "шщ\n".repeat(40),
-    ] {
+    for text in ["слово ".repeat(1_700), "Ы".repeat(10_000), "шщ\n".repeat(40)] {
         let (width, height) = (1024, 1024);
         let bare = background::gradient(&text, width, height);
-        let drawn = pixels(&Drawing {
-            width: 1024,
-            height: 1024,
-            ..drawing(&text)
-        });
+        let drawn = pixels(&Drawing { width: 1024, height: 1024, ..drawing(&text) });
         let margin = 1024 / 12 - 2;
         let inside = margin..1024 - margin;
-        let mut differing = drawn
-            .enumerate_pixels()
-            .zip(bare.pixels())
-            .filter(|((_, _, drawn), bare)| drawn != bare);
+        let mut differing = drawn.enumerate_pixels().zip(bare.pixels()).filter(|((_, _, drawn), bare)| drawn != bare);
         assert!(differing.all(|((x, y, _), _)| inside.contains(&x) && inside.contains(&y)));
     }
 }
@@ -189,12 +108,7 @@ fn margins_stay_free_of_ink() {
 #[test]
 fn sizes_out_of_range_are_refused() {
     for (width, height) in [(63, 100), (100, 4097), (0, 0), (u32::MAX, 64)] {
-        let refusal = render(&Drawing {
-            width,
-            height,
-            ..drawing("fox")
-        })
-        .expect_err("a refusal");
+        let refusal = render(&Drawing { width, height, ..drawing("fox") }).expect_err("a refusal");
         assert!(matches!(refusal, DrawError::Size { .. }));
         assert!(refusal.to_string().contains(&format!("`{width}x{height}`")));
     }
@@ -204,17 +118,8 @@ fn sizes_out_of_range_are_refused() {
 fn photo_comes_out_upright() {
     let upright = |orientation| {
         let photo = red_blue_jpeg(orientation);
-        let (width, height) = if orientation < 5 {
-            (256, 128)
-        } else {
-            (128, 256)
-        };
-        pixels(&Drawing {
-            width,
-            height,
-            background: Some(&photo),
-            ..drawing("")
-        })
+        let (width, height) = if orientation < 5 { (256, 128) } else { (128, 256) };
+        pixels(&Drawing { width, height, background: Some(&photo), ..drawing("") })
     };
     for orientation in 1..=8 {
         let drawn = upright(orientation);
@@ -222,44 +127,23 @@ fn photo_comes_out_upright() {
         let (first, last) = (drawn.get_pixel(0, 0), drawn.get_pixel(right, bottom));
         // 1 and 4 start at the left, 5 and 6 at the top; 2, 3, 7 and 8 are their mirror images.
         let red_first = matches!(orientation, 1 | 4 | 5 | 6);
-        let (red, blue) = if red_first {
-            (first, last)
-        } else {
-            (last, first)
-        };
-        assert!(
-            is_red(red) && is_blue(blue),
-            "orientation {orientation}: {first:?} to {last:?}"
-        );
+        let (red, blue) = if red_first { (first, last) } else { (last, first) };
+        assert!(is_red(red) && is_blue(blue), "orientation {orientation}: {first:?} to {last:?}");
     }
 }
 
 #[test]
 fn photo_keeps_its_middle_and_its_aspect() {
-    let image = RgbImage::from_fn(300, 100, |x, _| {
-        if (100..200).contains(&x) {
-            Rgb([20, 220, 20])
-        } else {
-            Rgb([0; 3])
-        }
-    });
+    let image = RgbImage::from_fn(300, 100, |x, _| if (100..200).contains(&x) { Rgb([20, 220, 20]) } else { Rgb([0; 3]) });
     let photo = png(&image);
-    let drawn = pixels(&Drawing {
-        width: 64,
-        height: 64,
-        background: Some(&photo),
-        ..drawing("")
-    });
+    let drawn = pixels(&Drawing { width: 64, height: 64, background: Some(&photo), ..drawing("") });
     assert!(drawn.pixels().all(|pixel| pixel.0[1] > 200));
 }
 
 #[test]
 fn caption_darkens_only_the_bottom_of_a_photo() {
     let photo = png(&RgbImage::from_pixel(100, 100, Rgb([200, 200, 200])));
-    let drawn = pixels(&Drawing {
-        background: Some(&photo),
-        ..drawing("Кот")
-    });
+    let drawn = pixels(&Drawing { background: Some(&photo), ..drawing("Кот") });
     assert_eq!(drawn.get_pixel(160, 60).0, [200, 200, 200]);
     assert!(drawn.get_pixel(2, 197).0[0] < 100);
     assert!(drawn.pixels().any(|pixel| pixel.0 == INK));
@@ -269,14 +153,9 @@ fn caption_darkens_only_the_bottom_of_a_photo() {
 fn transparent_photo_shows_the_gradient() {
     let mut encoded = Cursor::new(Vec::new());
     let image = RgbaImage::from_pixel(80, 80, Rgba([255, 0, 0, 0]));
-    image
-        .write_to(&mut encoded, ImageFormat::Png)
-        .expect("a PNG");
+    image.write_to(&mut encoded, ImageFormat::Png).expect("a PNG");
     let photo = encoded.into_inner();
-    let drawn = pixels(&Drawing {
-        background: Some(&photo),
-        ..drawing("")
-    });
+    let drawn = pixels(&Drawing { background: Some(&photo), ..drawing("") });
     assert_eq!(drawn, background::gradient("", 320, 200));
 }
 
@@ -288,43 +167,21 @@ fn png_header(width: u32, height: u32, bits: u8) -> Vec<u8> {
     chunk.extend([bits, 6, 0, 0, 0]);
     let crc = crc32(&chunk);
     let rows = [&[0, 0, 0, 4][..], b"IDAT", &[0x78, 0x9c, 0, 0]].concat();
-    [
-        b"\x89PNG\r\n\x1a\n",
-        &[0, 0, 0, 13][..],
-        &chunk,
-        &crc.to_be_bytes(),
-        &rows,
-    ]
-    .concat()
+    [b"\x89PNG\r\n\x1a\n", &[0, 0, 0, 13][..], &chunk, &crc.to_be_bytes(), &rows].concat()
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                (crc >> 1) ^ 0xedb8_8320
-            } else {
-                crc >> 1
-            }
-        })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
     })
 }
 
 #[test]
 fn bomb_is_refused_by_its_header() {
     // 16 GB, 13 GB and 1.2 GB if they were allocated; the last two break a single limit each.
-    for (claimed, bits) in [
-        ((65_000, 65_000), 8),
-        ((12_001, 64), 8),
-        ((8_000, 8_000), 8),
-        ((7_000, 7_000), 16),
-    ] {
+    for (claimed, bits) in [((65_000, 65_000), 8), ((12_001, 64), 8), ((8_000, 8_000), 8), ((7_000, 7_000), 16)] {
         let photo = png_header(claimed.0, claimed.1, bits);
-        let refusal = render(&Drawing {
-            background: Some(&photo),
-            ..drawing("fox")
-        })
-        .expect_err("a refusal");
+        let refusal = render(&Drawing { background: Some(&photo), ..drawing("fox") }).expect_err("a refusal");
         assert!(
             matches!(refusal, DrawError::BackgroundTooLarge { width, height } if (width, height) == claimed),
             "{claimed:?}: {refusal:?}"
@@ -335,45 +192,17 @@ fn bomb_is_refused_by_its_header() {
 #[test]
 fn jpeg_bomb_is_refused_by_its_header() {
     let mut photo = red_blue_jpeg(1);
-    let frame = photo
-        .windows(2)
-        .position(|marker| marker == [0xff, 0xc0])
-        .expect("a frame header");
+    let frame = photo.windows(2).position(|marker| marker == [0xff, 0xc0]).expect("a frame header");
     photo[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xdc, 0xff, 0xdc]);
-    let refusal = render(&Drawing {
-        background: Some(&photo),
-        ..drawing("fox")
-    })
-    .expect_err("a refusal");
-    assert!(
-        matches!(
-            refusal,
-            DrawError::BackgroundTooLarge {
-                width: 65_500,
-                height: 65_500
-            }
-        ),
-        "{refusal:?}"
-    );
+    let refusal = render(&Drawing { background: Some(&photo), ..drawing("fox") }).expect_err("a refusal");
+    assert!(matches!(refusal, DrawError::BackgroundTooLarge { width: 65_500, height: 65_500 }), "{refusal:?}");
 }
 
 #[test]
 fn broken_photo_is_unreadable() {
     let cut_short = &png(&RgbImage::new(64, 64))[..60];
-    for photo in [
-        &b""[..],
-        b"GIF89a\x01\x00\x01\x00",
-        b"not a photo",
-        cut_short,
-    ] {
-        let refusal = render(&Drawing {
-            background: Some(photo),
-            ..drawing("fox")
-        })
-        .expect_err("a refusal");
-        assert!(
-            matches!(refusal, DrawError::BackgroundUnreadable(_)),
-            "{refusal:?}"
-        );
+    for photo in [&b""[..], b"GIF89a\x01\x00\x01\x00", b"not a photo", cut_short] {
+        let refusal = render(&Drawing { background: Some(photo), ..drawing("fox") }).expect_err("a refusal");
+        assert!(matches!(refusal, DrawError::BackgroundUnreadable(_)), "{refusal:?}");
     }
 }

@@ -38,9 +38,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let [c, d] = low.to_be_bytes();
     match segments {
         // IPv4-mapped, and NAT64's well-known prefix: the last 32 bits.
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
-            is_public_v4(Ipv4Addr::new(a, b, c, d))
-        }
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(Ipv4Addr::new(a, b, c, d)),
         // 6to4: the 32 bits after the prefix.
         [0x2002, high, low, ..] => {
             let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
@@ -167,10 +165,7 @@ mod tests {
             assert!(is_public(address.parse().unwrap()), "{address} is public");
         }
         for address in special {
-            assert!(
-                !is_public(address.parse().unwrap()),
-                "{address} is not public"
-            );
+            assert!(!is_public(address.parse().unwrap()), "{address} is not public");
         }
     }
 }

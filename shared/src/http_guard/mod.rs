@@ -44,9 +44,7 @@ impl Policy {
     fn check(self, url: &Url) -> Result<(), GuardError> {
         let host = url.host().ok_or(GuardError::HostMissing)?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(GuardError::CredentialsInUrl {
-                host: host.to_string(),
-            });
+            return Err(GuardError::CredentialsInUrl { host: host.to_string() });
         }
         let address = match host {
             Host::Domain(_) => None,
@@ -56,18 +54,12 @@ impl Policy {
         if let Some(address) = address
             && !self.permits(address)
         {
-            return Err(GuardError::AddressRefused {
-                host: host.to_string(),
-                address,
-            });
+            return Err(GuardError::AddressRefused { host: host.to_string(), address });
         }
         match url.scheme() {
             "https" => Ok(()),
             "http" if self.allow_loopback && is_loopback_host(&host) => Ok(()),
-            scheme => Err(GuardError::SchemeRefused {
-                scheme: scheme.to_owned(),
-                host: host.to_string(),
-            }),
+            scheme => Err(GuardError::SchemeRefused { scheme: scheme.to_owned(), host: host.to_string() }),
         }
     }
 
@@ -75,10 +67,7 @@ impl Policy {
     /// answers means harm.
     fn admit(self, host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, GuardError> {
         match addresses.iter().find(|address| !self.permits(address.ip())) {
-            Some(address) => Err(GuardError::AddressRefused {
-                host: host.to_owned(),
-                address: address.ip(),
-            }),
+            Some(address) => Err(GuardError::AddressRefused { host: host.to_owned(), address: address.ip() }),
             None => Ok(addresses),
         }
     }
@@ -115,14 +104,8 @@ impl Outbound {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .dns_resolver(Arc::new(GuardedResolver { policy }))
         };
-        let api = builder()
-            .timeout(API_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .build()?;
-        let media = builder()
-            .read_timeout(MEDIA_IDLE_TIMEOUT)
-            .redirect(checked_redirects(policy))
-            .build()?;
+        let api = builder().timeout(API_TIMEOUT).redirect(redirect::Policy::none()).build()?;
+        let media = builder().read_timeout(MEDIA_IDLE_TIMEOUT).redirect(checked_redirects(policy)).build()?;
         Ok(Self { policy, api, media })
     }
 
@@ -174,9 +157,7 @@ impl Resolve for GuardedResolver {
         Box::pin(async move {
             let lookup = {
                 let host = host.clone();
-                tokio::task::spawn_blocking(move || {
-                    (host.as_str(), 0).to_socket_addrs().map(Vec::from_iter)
-                })
+                tokio::task::spawn_blocking(move || (host.as_str(), 0).to_socket_addrs().map(Vec::from_iter))
             };
             let addresses = lookup.await??;
             let addresses = policy.admit(&host, addresses)?;
@@ -239,23 +220,14 @@ pub enum ReadError {
 
 /// Reads a body of at most `max_bytes` into memory. The size is counted while reading; `Content-Length` only serves to
 /// refuse sooner.
-pub async fn read_capped(
-    mut response: reqwest::Response,
-    max_bytes: usize,
-) -> Result<Bytes, ReadError> {
+pub async fn read_capped(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, ReadError> {
     let declared = response.content_length().unwrap_or(0);
     let expected = usize::try_from(declared).unwrap_or(usize::MAX);
     if expected > max_bytes {
         return Err(ReadError::TooLarge { max_bytes });
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| ReadError::Interrupted {
-            source: error.without_url(),
-        })?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|error| ReadError::Interrupted { source: error.without_url() })? {
         if chunk.len() > max_bytes - body.len() {
             return Err(ReadError::TooLarge { max_bytes });
         }

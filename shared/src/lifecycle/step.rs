@@ -167,7 +167,9 @@ impl Step<'_> {
                 Ok(decision)
             }
             State::Canceled { .. } => Err(Unchanged::AlreadySo),
-            State::Queued { .. } | State::Collecting { .. } | State::Succeeded { .. } | State::Failed { .. } => Err(Unchanged::TooLate),
+            State::Queued { .. } | State::Collecting { .. } | State::Succeeded { .. } | State::Failed { .. } => {
+                Err(Unchanged::TooLate)
+            }
         }
     }
 

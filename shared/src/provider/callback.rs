@@ -38,7 +38,12 @@ pub enum CallbackRefusal {
 
 impl Provider<'_> {
     /// Checks and reads a callback.
-    pub async fn read_callback(&self, headers: &impl Headers, body: &[u8], now: Timestamp) -> Result<CallbackNews, CallbackRefusal> {
+    pub async fn read_callback(
+        &self,
+        headers: &impl Headers,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<CallbackNews, CallbackRefusal> {
         let Some((http, callback)) = self.manifest.http().and_then(|http| Some((http, http.callback.as_ref()?))) else {
             return Ok(CallbackNews { job: None, report: Report::Unclear("this provider has no callbacks".to_owned()) });
         };

@@ -151,6 +151,10 @@ impl<'a> Provider<'a> {
         let config = &self.backend.config;
         let (base, secret) = (config.public_url.as_ref()?, config.callback_secret()?);
         self.manifest.http()?.callback.as_ref()?;
+        // Real providers call back over https only; without a public address they are polled.
+        if !base.starts_with("https://") && config.base_url(&self.manifest.name).is_none() {
+            return None;
+        }
         let (name, id) = (&self.manifest.name, generation.id);
         let token = crate::signature::callback_token(secret, name, id, generation.attempt());
         Some(format!("{base}/v1/callbacks/{name}/{id}/{token}"))
@@ -199,7 +203,8 @@ impl<'a> Provider<'a> {
                 continue;
             }
             for (name, value) in &call.query {
-                let value = template::render_string(value, variables, str::to_owned).map_err(|error| not_made(&error.to_string()))?;
+                let value =
+                    template::render_string(value, variables, str::to_owned).map_err(|error| not_made(&error.to_string()))?;
                 if let Some(value) = value {
                     url.query_pairs_mut().append_pair(name, &value);
                 }

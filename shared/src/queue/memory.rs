@@ -74,46 +74,19 @@ impl MemoryQueues {
     /// A dead letter queue that `specs` does not declare is made with SQS's defaults (visibility 30 s, no delay).
     pub fn new(specs: Vec<QueueSpec>, clock: Clock) -> Self {
         let mut queues: BTreeMap<String, QueueState> = BTreeMap::new();
-        for name in specs
-            .iter()
-            .filter_map(|spec| spec.dead_letter.as_ref())
-            .map(|(name, _)| name.clone())
-        {
-            let spec = QueueSpec {
-                name: name.clone(),
-                visibility: Duration::from_secs(30),
-                delay: Duration::ZERO,
-                dead_letter: None,
-            };
+        for name in specs.iter().filter_map(|spec| spec.dead_letter.as_ref()).map(|(name, _)| name.clone()) {
+            let spec =
+                QueueSpec { name: name.clone(), visibility: Duration::from_secs(30), delay: Duration::ZERO, dead_letter: None };
             queues.insert(name, QueueState::new(spec));
         }
-        queues.extend(
-            specs
-                .into_iter()
-                .map(|spec| (spec.name.clone(), QueueState::new(spec))),
-        );
-        let arrivals = queues
-            .keys()
-            .map(|name| (name.clone(), Notify::new()))
-            .collect();
-        let state = Mutex::new(State {
-            queues,
-            last_number: 0,
-        });
-        Self {
-            clock,
-            shared: Arc::new(Shared { state, arrivals }),
-        }
+        queues.extend(specs.into_iter().map(|spec| (spec.name.clone(), QueueState::new(spec))));
+        let arrivals = queues.keys().map(|name| (name.clone(), Notify::new())).collect();
+        let state = Mutex::new(State { queues, last_number: 0 });
+        Self { clock, shared: Arc::new(Shared { state, arrivals }) }
     }
 
     /// Sends one message and returns its id. Limits and meaning of the arguments as in [`super::Queue::send`].
-    pub fn send(
-        &self,
-        queue: &str,
-        body: String,
-        delay: Duration,
-        group: &str,
-    ) -> Result<String, QueueError> {
+    pub fn send(&self, queue: &str, body: String, delay: Duration, group: &str) -> Result<String, QueueError> {
         let delay_seconds = check_message(&body, delay, group)?;
         let now = self.clock.now();
         let mut state = self.settled(now);
@@ -123,9 +96,7 @@ impl MemoryQueues {
             0 => queue_state.spec.delay,
             seconds => Duration::from_secs(u64::from(seconds)),
         };
-        let message_id = uuid::Builder::from_random_bytes(random_bytes())
-            .into_uuid()
-            .to_string();
+        let message_id = uuid::Builder::from_random_bytes(random_bytes()).into_uuid().to_string();
         let message = Message {
             id: message_id.clone(),
             body,
@@ -137,12 +108,7 @@ impl MemoryQueues {
         };
         queue_state.insert(number, message);
         if !delay.is_zero() {
-            queue_state.move_to(
-                number,
-                Place::Delayed {
-                    until: after(now, delay),
-                },
-            );
+            queue_state.move_to(number, Place::Delayed { until: after(now, delay) });
         }
         drop(state);
         self.announce(queue);
@@ -156,11 +122,7 @@ impl MemoryQueues {
         if !(1..=MAX_BATCH).contains(&max) {
             return Err(QueueError::BatchOutOfRange { max });
         }
-        let arrivals = self
-            .shared
-            .arrivals
-            .get(queue)
-            .ok_or_else(|| unknown(queue))?;
+        let arrivals = self.shared.arrivals.get(queue).ok_or_else(|| unknown(queue))?;
         loop {
             // Taken before the look at the queue: a message that comes in between is then still seen.
             let arrival = arrivals.notified();
@@ -168,9 +130,7 @@ impl MemoryQueues {
                 let now = self.clock.now();
                 let mut state = self.settled(now);
                 let queue_state = state.queue(queue)?;
-                let taken: Vec<Received> = std::iter::from_fn(|| queue_state.take(now))
-                    .take(max)
-                    .collect();
+                let taken: Vec<Received> = std::iter::from_fn(|| queue_state.take(now)).take(max).collect();
                 if !taken.is_empty() {
                     return Ok(taken);
                 }
@@ -199,32 +159,18 @@ impl MemoryQueues {
     }
 
     /// Hides a message that is in flight for `timeout` from now on (at most 12 hours); zero makes it visible at once.
-    pub fn change_visibility(
-        &self,
-        queue: &str,
-        receipt: &str,
-        timeout: Duration,
-    ) -> Result<(), QueueError> {
+    pub fn change_visibility(&self, queue: &str, receipt: &str, timeout: Duration) -> Result<(), QueueError> {
         if timeout > MAX_VISIBILITY {
             return Err(QueueError::VisibilityTooLong { timeout });
         }
         let now = self.clock.now();
         let mut state = self.settled(now);
         let queue_state = state.queue(queue)?;
-        let number = queue_state
-            .find(receipt)?
-            .filter(|number| queue_state.is_in_flight(*number));
+        let number = queue_state.find(receipt)?.filter(|number| queue_state.is_in_flight(*number));
         let Some(number) = number else {
-            return Err(QueueError::NotInFlight {
-                receipt: receipt.to_owned(),
-            });
+            return Err(QueueError::NotInFlight { receipt: receipt.to_owned() });
         };
-        queue_state.move_to(
-            number,
-            Place::InFlight {
-                until: after(now, timeout),
-            },
-        );
+        queue_state.move_to(number, Place::InFlight { until: after(now, timeout) });
         drop(state);
         self.announce(queue);
         Ok(())
@@ -232,11 +178,7 @@ impl MemoryQueues {
 
     /// How many messages `queue` holds; all zero for an unknown queue.
     pub fn depth(&self, queue: &str) -> Depth {
-        self.settled(self.clock.now())
-            .queues
-            .get(queue)
-            .map(QueueState::depth)
-            .unwrap_or_default()
+        self.settled(self.clock.now()).queues.get(queue).map(QueueState::depth).unwrap_or_default()
     }
 
     /// The names of all queues, dead letter queues included, in alphabetical order.
@@ -247,21 +189,13 @@ impl MemoryQueues {
     /// The bodies of all messages of `queue`, hidden ones included, oldest first. Takes nothing; for operators and tests.
     pub fn peek(&self, queue: &str) -> Vec<String> {
         let state = self.settled(self.clock.now());
-        let messages = state
-            .queues
-            .get(queue)
-            .into_iter()
-            .flat_map(|queue| queue.messages.values());
+        let messages = state.queues.get(queue).into_iter().flat_map(|queue| queue.messages.values());
         messages.map(|message| message.body.clone()).collect()
     }
 
     /// The state after every time-out up to `now`: delays and visibility time-outs that are over, dead letters moved.
     fn settled(&self, now: Timestamp) -> MutexGuard<'_, State> {
-        let mut state = self
-            .shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         for dead_letter_queue in state.settle(now) {
             self.announce(&dead_letter_queue);
         }
@@ -293,27 +227,12 @@ impl State {
 
     /// Returns the dead letter queues that got a message.
     fn settle(&mut self, now: Timestamp) -> BTreeSet<String> {
-        let dead: Vec<(String, Message)> = self
-            .queues
-            .values_mut()
-            .flat_map(|queue| queue.settle(now))
-            .collect();
+        let dead: Vec<(String, Message)> = self.queues.values_mut().flat_map(|queue| queue.settle(now)).collect();
         let mut receivers = BTreeSet::new();
         for (name, message) in dead {
             let number = self.next_number();
-            let queue = self
-                .queues
-                .get_mut(&name)
-                .expect("`MemoryQueues::new` makes every dead letter queue");
-            queue.insert(
-                number,
-                Message {
-                    receive_count: 0,
-                    first_received_at: None,
-                    place: Place::Visible,
-                    ..message
-                },
-            );
+            let queue = self.queues.get_mut(&name).expect("`MemoryQueues::new` makes every dead letter queue");
+            queue.insert(number, Message { receive_count: 0, first_received_at: None, place: Place::Visible, ..message });
             receivers.insert(name);
         }
         receivers
@@ -321,7 +240,5 @@ impl State {
 }
 
 fn unknown(queue: &str) -> QueueError {
-    QueueError::UnknownQueue {
-        queue: queue.to_owned(),
-    }
+    QueueError::UnknownQueue { queue: queue.to_owned() }
 }

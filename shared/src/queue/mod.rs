@@ -35,13 +35,7 @@ impl Queue {
     /// - `delay`: 0 to 900 s, rounded up to whole seconds; zero means the queue's own delay.
     /// - `group`: whom the message belongs to, so that a busy one does not starve the others (SQS fair queues); at most 128
     ///   visible ASCII characters; empty means nobody in particular.
-    pub async fn send(
-        &self,
-        queue_url: &str,
-        body: String,
-        delay: Duration,
-        group: &str,
-    ) -> Result<(), QueueError> {
+    pub async fn send(&self, queue_url: &str, body: String, delay: Duration, group: &str) -> Result<(), QueueError> {
         match self {
             Self::Sqs(client) => sqs::send(client, queue_url, body, delay, group).await,
             Self::Memory(queues) => {
@@ -59,15 +53,11 @@ pub enum QueueError {
     UnknownQueue { queue: String },
     #[error("the delay of {} s is over SQS's limit of 900 s; send it later", .delay.as_secs())]
     DelayTooLong { delay: Duration },
-    #[error(
-        "the message body of {bytes} bytes is over SQS's limit of 1048576; put the content into the bucket and send its key"
-    )]
+    #[error("the message body of {bytes} bytes is over SQS's limit of 1048576; put the content into the bucket and send its key")]
     BodyTooLarge { bytes: usize },
     #[error("the message body {problem}; send non-empty text without control characters")]
     BodyNotText { problem: &'static str },
-    #[error(
-        "the message group `{group}` is not 1 to 128 visible ASCII characters; use an account id"
-    )]
+    #[error("the message group `{group}` is not 1 to 128 visible ASCII characters; use an account id")]
     GroupInvalid { group: String },
     #[error("a receive of {max} messages is outside SQS's range of 1 to 10")]
     BatchOutOfRange { max: usize },
@@ -75,13 +65,9 @@ pub enum QueueError {
     VisibilityTooLong { timeout: Duration },
     #[error("`{receipt}` is not a receipt of this queue")]
     ReceiptInvalid { receipt: String },
-    #[error(
-        "the receipt `{receipt}` is stale: the message was received again; raise the queue's visibility time-out"
-    )]
+    #[error("the receipt `{receipt}` is stale: the message was received again; raise the queue's visibility time-out")]
     ReceiptStale { receipt: String },
-    #[error(
-        "the message of receipt `{receipt}` is not in flight: its visibility time-out is over or it was deleted"
-    )]
+    #[error("the message of receipt `{receipt}` is not in flight: its visibility time-out is over or it was deleted")]
     NotInFlight { receipt: String },
     #[error("SQS did not take a message for queue `{queue_url}`")]
     Sqs {
@@ -117,22 +103,16 @@ fn check_message(body: &str, delay: Duration, group: &str) -> Result<u16, QueueE
         return Err(QueueError::DelayTooLong { delay });
     }
     if body.is_empty() {
-        return Err(QueueError::BodyNotText {
-            problem: "is empty",
-        });
+        return Err(QueueError::BodyNotText { problem: "is empty" });
     }
     if body.len() > MAX_BODY_BYTES {
         return Err(QueueError::BodyTooLarge { bytes: body.len() });
     }
     if !body.chars().all(is_message_char) {
-        return Err(QueueError::BodyNotText {
-            problem: "has a control character",
-        });
+        return Err(QueueError::BodyNotText { problem: "has a control character" });
     }
     if group.len() > MAX_GROUP_CHARS || !group.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(QueueError::GroupInvalid {
-            group: group.to_owned(),
-        });
+        return Err(QueueError::GroupInvalid { group: group.to_owned() });
     }
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
     Ok(u16::try_from(seconds).expect("a delay of at most 900 s was checked above"))
@@ -149,82 +129,34 @@ mod tests {
 
     #[test]
     fn delays_are_rounded_up_to_whole_seconds() {
-        for (milliseconds, seconds) in [
-            (0, 0),
-            (1, 1),
-            (1000, 1),
-            (1001, 2),
-            (899_001, 900),
-            (900_000, 900),
-        ] {
-            assert_eq!(
-                check_message("x", Duration::from_millis(milliseconds), "").unwrap(),
-                seconds,
-                "{milliseconds} ms"
-            );
+        for (milliseconds, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 2), (899_001, 900), (900_000, 900)] {
+            assert_eq!(check_message("x", Duration::from_millis(milliseconds), "").unwrap(), seconds, "{milliseconds} ms");
         }
     }
 
     #[test]
     fn messages_outside_the_limits_are_refused() {
-        let refused =
-            |body: &str, delay, group: &str| check_message(body, delay, group).unwrap_err();
-        assert!(matches!(
-            refused("x", Duration::from_millis(900_001), ""),
-            QueueError::DelayTooLong { .. }
-        ));
-        assert!(matches!(
-            refused("", Duration::ZERO, ""),
-            QueueError::BodyNotText { .. }
-        ));
-        assert!(matches!(
-            refused("a\u{0}b", Duration::ZERO, ""),
-            QueueError::BodyNotText { .. }
-        ));
-        assert!(matches!(
-            refused("a\u{FFFF}b", Duration::ZERO, ""),
-            QueueError::BodyNotText { .. }
-        ));
+        let refused = |body: &str, delay, group: &str| check_message(body, delay, group).unwrap_err();
+        assert!(matches!(refused("x", Duration::from_millis(900_001), ""), QueueError::DelayTooLong { .. }));
+        assert!(matches!(refused("", Duration::ZERO, ""), QueueError::BodyNotText { .. }));
+        assert!(matches!(refused("a\u{0}b", Duration::ZERO, ""), QueueError::BodyNotText { .. }));
+        assert!(matches!(refused("a\u{FFFF}b", Duration::ZERO, ""), QueueError::BodyNotText { .. }));
         let large = "x".repeat(MAX_BODY_BYTES + 1);
-        assert!(matches!(
-            refused(&large, Duration::ZERO, ""),
-            QueueError::BodyTooLarge { bytes: 1_048_577 }
-        ));
-        assert!(matches!(
-            refused("x", Duration::ZERO, "a b"),
-            QueueError::GroupInvalid { .. }
-        ));
-        assert!(matches!(
-            refused("x", Duration::ZERO, &"g".repeat(129)),
-            QueueError::GroupInvalid { .. }
-        ));
+        assert!(matches!(refused(&large, Duration::ZERO, ""), QueueError::BodyTooLarge { bytes: 1_048_577 }));
+        assert!(matches!(refused("x", Duration::ZERO, "a b"), QueueError::GroupInvalid { .. }));
+        assert!(matches!(refused("x", Duration::ZERO, &"g".repeat(129)), QueueError::GroupInvalid { .. }));
         check_message(&large[1..], MAX_DELAY, &"g".repeat(128)).unwrap();
         check_message("строка\t🙂\r\n", Duration::ZERO, "acct_1#a").unwrap();
     }
 
     #[tokio::test]
     async fn a_url_and_a_name_reach_the_same_memory_queue() {
-        let spec = QueueSpec {
-            name: "collect".into(),
-            visibility: Duration::from_secs(30),
-            delay: Duration::ZERO,
-            dead_letter: None,
-        };
+        let spec =
+            QueueSpec { name: "collect".into(), visibility: Duration::from_secs(30), delay: Duration::ZERO, dead_letter: None };
         let queues = MemoryQueues::new(vec![spec], crate::clock::Clock::system());
         let queue = Queue::Memory(queues.clone());
-        queue
-            .send("collect", "1".into(), Duration::ZERO, "a")
-            .await
-            .unwrap();
-        queue
-            .send(
-                "https://sqs.eu-central-1.amazonaws.com/123456789012/collect",
-                "2".into(),
-                Duration::ZERO,
-                "a",
-            )
-            .await
-            .unwrap();
+        queue.send("collect", "1".into(), Duration::ZERO, "a").await.unwrap();
+        queue.send("https://sqs.eu-central-1.amazonaws.com/123456789012/collect", "2".into(), Duration::ZERO, "a").await.unwrap();
         assert_eq!(queues.peek("collect"), ["1", "2"]);
     }
 }

@@ -8,13 +8,8 @@ use aws_sdk_sqs::operation::send_message::SendMessageError;
 use super::{QueueError, check_message};
 
 /// SQS's words for "slow down" and for its own troubles that are answered with a 4xx.
-const PASSING_CODES: [&str; 5] = [
-    "RequestThrottled",
-    "ThrottlingException",
-    "Throttling",
-    "KmsThrottled",
-    "RequestThrottledException",
-];
+const PASSING_CODES: [&str; 5] =
+    ["RequestThrottled", "ThrottlingException", "Throttling", "KmsThrottled", "RequestThrottledException"];
 
 pub(super) async fn send(
     client: &aws_sdk_sqs::Client,
@@ -42,17 +37,10 @@ pub(super) async fn send(
 
 fn is_passing(error: &SdkError<SendMessageError>) -> bool {
     match error {
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-            true
-        }
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
         SdkError::ServiceError(context) => {
             let status = context.raw().status().as_u16();
-            status >= 500
-                || status == 429
-                || context
-                    .err()
-                    .code()
-                    .is_some_and(|code| PASSING_CODES.contains(&code))
+            status >= 500 || status == 429 || context.err().code().is_some_and(|code| PASSING_CODES.contains(&code))
         }
         SdkError::ConstructionFailure(_) | _ => false,
     }

@@ -42,31 +42,17 @@ pub(super) struct Download {
 
 impl Download {
     /// Refuses answers other than 2xx and a `Content-Length` over `max_bytes`, before reading anything.
-    pub(super) fn new(
-        response: Response,
-        max_bytes: u64,
-        idle: Duration,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn new(response: Response, max_bytes: u64, idle: Duration) -> Result<Self, StoreError> {
         let status = response.status();
         if !status.is_success() {
-            return Err(StoreError::Refused {
-                status: status.as_u16(),
-            });
+            return Err(StoreError::Refused { status: status.as_u16() });
         }
         let declared = response.content_length();
         if declared.is_some_and(|declared| declared > max_bytes) {
             return Err(StoreError::TooLarge { limit: max_bytes });
         }
         let (pending, buffer) = (Bytes::new(), BytesMut::new());
-        Ok(Self {
-            response,
-            max_bytes,
-            idle,
-            declared,
-            received: 0,
-            pending,
-            buffer,
-        })
+        Ok(Self { response, max_bytes, idle, declared, received: 0, pending, buffer })
     }
 
     /// The next [`PART_BYTES`], or what is left.
@@ -77,18 +63,12 @@ impl Download {
             let taken = self.pending.split_to(room.min(self.pending.len()));
             self.buffer.extend_from_slice(&taken);
             if !self.pending.is_empty() {
-                return Ok(Part {
-                    bytes: self.buffer.split().freeze(),
-                    is_last: false,
-                });
+                return Ok(Part { bytes: self.buffer.split().freeze(), is_last: false });
             }
             match self.next_chunk().await? {
                 Some(chunk) => self.pending = chunk,
                 None => {
-                    return Ok(Part {
-                        bytes: self.buffer.split().freeze(),
-                        is_last: true,
-                    });
+                    return Ok(Part { bytes: self.buffer.split().freeze(), is_last: true });
                 }
             }
         }
@@ -96,36 +76,25 @@ impl Download {
 
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
         let Ok(chunk) = tokio::time::timeout(self.idle, self.response.chunk()).await else {
-            return Err(StoreError::Download {
-                source: DownloadError::Stalled { idle: self.idle },
-            });
+            return Err(StoreError::Download { source: DownloadError::Stalled { idle: self.idle } });
         };
         let missing = self.declared.filter(|declared| *declared > self.received);
         match (chunk, missing) {
             (Ok(Some(chunk)), _) => {
                 self.received += chunk.len() as u64;
                 if self.received > self.max_bytes {
-                    return Err(StoreError::TooLarge {
-                        limit: self.max_bytes,
-                    });
+                    return Err(StoreError::TooLarge { limit: self.max_bytes });
                 }
                 Ok(Some(chunk))
             }
             (Ok(None), None) => Ok(None),
             (Err(error), Some(_)) if error.is_timeout() => Err(interrupted(error)),
-            (Ok(None) | Err(_), Some(expected)) => Err(StoreError::Truncated {
-                expected,
-                received: self.received,
-            }),
+            (Ok(None) | Err(_), Some(expected)) => Err(StoreError::Truncated { expected, received: self.received }),
             (Err(error), None) => Err(interrupted(error)),
         }
     }
 }
 
 fn interrupted(error: reqwest::Error) -> StoreError {
-    StoreError::Download {
-        source: DownloadError::Interrupted {
-            source: error.without_url(),
-        },
-    }
+    StoreError::Download { source: DownloadError::Interrupted { source: error.without_url() } }
 }

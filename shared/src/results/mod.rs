@@ -19,6 +19,7 @@ mod store;
 
 pub use download::DownloadError;
 pub use presign::{MAX_PRESIGN, Presigned};
+pub use sniff::content_type_of;
 
 /// Objects never change under their key, and only their owner may see them.
 const CACHE_CONTROL: &str = "private, max-age=31536000, immutable";
@@ -50,65 +51,32 @@ pub struct Head {
 
 impl Bucket {
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self {
-            client,
-            name: name.into(),
-        }
+        Self { client, name: name.into() }
     }
 
     /// Stores `bytes` under `key`, over whatever is there.
-    pub async fn put(
-        &self,
-        key: &str,
-        bytes: Vec<u8>,
-        content_type: &str,
-    ) -> Result<Stored, StoreError> {
+    pub async fn put(&self, key: &str, bytes: Vec<u8>, content_type: &str) -> Result<Stored, StoreError> {
         self.put_object(key, Bytes::from(bytes), content_type).await
     }
 
-    async fn put_object(
-        &self,
-        key: &str,
-        bytes: Bytes,
-        content_type: &str,
-    ) -> Result<Stored, StoreError> {
+    async fn put_object(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<Stored, StoreError> {
         let length = bytes.len() as u64;
         let request = self.client.put_object().bucket(&self.name).key(key);
-        let request = request
-            .content_type(content_type)
-            .cache_control(CACHE_CONTROL);
-        request
-            .body(ByteStream::from(bytes))
-            .send()
-            .await
-            .map_err(|error| storage("put an object", error))?;
-        Ok(Stored {
-            key: key.to_owned(),
-            bytes: length,
-            content_type: content_type.to_owned(),
-        })
+        let request = request.content_type(content_type).cache_control(CACHE_CONTROL);
+        request.body(ByteStream::from(bytes)).send().await.map_err(|error| storage("put an object", error))?;
+        Ok(Stored { key: key.to_owned(), bytes: length, content_type: content_type.to_owned() })
     }
 
     /// The whole object, refused when it is over `max_bytes`.
     pub async fn get(&self, key: &str, max_bytes: u64) -> Result<Vec<u8>, StoreError> {
         let request = self.client.get_object().bucket(&self.name).key(key);
-        let output = request
-            .send()
-            .await
-            .map_err(|error| get_failed(key, error))?;
-        let declared = output
-            .content_length()
-            .and_then(|length| u64::try_from(length).ok())
-            .unwrap_or(0);
+        let output = request.send().await.map_err(|error| get_failed(key, error))?;
+        let declared = output.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
         if declared > max_bytes {
             return Err(StoreError::TooLarge { limit: max_bytes });
         }
         let (bytes, is_whole) = read_up_to(output.body, max_bytes).await?;
-        if is_whole {
-            Ok(bytes)
-        } else {
-            Err(StoreError::TooLarge { limit: max_bytes })
-        }
+        if is_whole { Ok(bytes) } else { Err(StoreError::TooLarge { limit: max_bytes }) }
     }
 
     /// The first `count` bytes of an object, fewer when it is shorter: enough to tell what it is.
@@ -116,46 +84,23 @@ impl Bucket {
         let Some(last) = count.checked_sub(1) else {
             return Ok(Vec::new());
         };
-        let request = self
-            .client
-            .get_object()
-            .bucket(&self.name)
-            .key(key)
-            .range(format!("bytes=0-{last}"));
+        let request = self.client.get_object().bucket(&self.name).key(key).range(format!("bytes=0-{last}"));
         match request.send().await {
             Ok(output) => Ok(read_up_to(output.body, count).await?.0),
             // No byte of an empty object satisfies a range.
-            Err(SdkError::ServiceError(context)) if context.raw().status().as_u16() == 416 => {
-                Ok(Vec::new())
-            }
+            Err(SdkError::ServiceError(context)) if context.raw().status().as_u16() == 416 => Ok(Vec::new()),
             Err(error) => Err(get_failed(key, error)),
         }
     }
 
     /// Size and type of an object, none when there is no such key.
     pub async fn head(&self, key: &str) -> Result<Option<Head>, StoreError> {
-        match self
-            .client
-            .head_object()
-            .bucket(&self.name)
-            .key(key)
-            .send()
-            .await
-        {
+        match self.client.head_object().bucket(&self.name).key(key).send().await {
             Ok(output) => Ok(Some(Head {
-                bytes: output
-                    .content_length()
-                    .and_then(|length| u64::try_from(length).ok())
-                    .unwrap_or(0),
+                bytes: output.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
                 content_type: output.content_type.unwrap_or_default(),
             })),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_not_found()) =>
-            {
-                Ok(None)
-            }
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(None),
             Err(error) => Err(storage("look at an object", error)),
         }
     }
@@ -163,11 +108,7 @@ impl Bucket {
     /// Deletes an object; deleting what is not there is a success.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let request = self.client.delete_object().bucket(&self.name).key(key);
-        request
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| storage("delete an object", error))
+        request.send().await.map(drop).map_err(|error| storage("delete an object", error))
     }
 }
 
@@ -176,10 +117,7 @@ async fn read_up_to(mut body: ByteStream, max_bytes: u64) -> Result<(Vec<u8>, bo
     let room = usize::try_from(max_bytes).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| StoreError::Storage {
-            action: "read an object",
-            source: Box::new(error),
-        })?;
+        let chunk = chunk.map_err(|error| StoreError::Storage { action: "read an object", source: Box::new(error) })?;
         let left = room - bytes.len();
         if chunk.len() > left {
             bytes.extend_from_slice(&chunk[..left]);
@@ -191,13 +129,8 @@ async fn read_up_to(mut body: ByteStream, max_bytes: u64) -> Result<(Vec<u8>, bo
 }
 
 fn get_failed(key: &str, error: SdkError<GetObjectError>) -> StoreError {
-    if error
-        .as_service_error()
-        .is_some_and(GetObjectError::is_no_such_key)
-    {
-        return StoreError::NotFound {
-            key: key.to_owned(),
-        };
+    if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) {
+        return StoreError::NotFound { key: key.to_owned() };
     }
     storage("get an object", error)
 }
@@ -206,10 +139,7 @@ fn storage<E>(action: &'static str, error: E) -> StoreError
 where
     aws_sdk_s3::Error: From<E>,
 {
-    StoreError::Storage {
-        action,
-        source: Box::new(aws_sdk_s3::Error::from(error)),
-    }
+    StoreError::Storage { action, source: Box::new(aws_sdk_s3::Error::from(error)) }
 }
 
 /// Why something is not in the bucket, or did not come out of it.
@@ -248,10 +178,7 @@ impl StoreError {
             Self::Truncated { .. } | Self::Download { .. } | Self::Storage { .. } => true,
             // Time-out, too early, too many requests, and the server's own troubles.
             Self::Refused { status } => matches!(status, 408 | 425 | 429 | 500..),
-            Self::TooLarge { .. }
-            | Self::WrongType { .. }
-            | Self::Empty
-            | Self::NotFound { .. } => false,
+            Self::TooLarge { .. } | Self::WrongType { .. } | Self::Empty | Self::NotFound { .. } => false,
         }
     }
 }

@@ -38,43 +38,22 @@ impl Bucket {
         bytes: u64,
         expires: Duration,
     ) -> Result<Presigned, StoreError> {
-        let content_length = i64::try_from(bytes).map_err(|_| StoreError::TooLarge {
-            limit: i64::MAX.unsigned_abs(),
-        })?;
+        let content_length = i64::try_from(bytes).map_err(|_| StoreError::TooLarge { limit: i64::MAX.unsigned_abs() })?;
         let request = self.client.put_object().bucket(&self.name).key(key);
-        let request = request
-            .content_type(content_type)
-            .content_length(content_length);
-        let presigned = request
-            .presigned(config(expires))
-            .await
-            .map_err(|error| storage("presign an upload", error))?;
-        let headers = presigned
-            .headers()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        Ok(Presigned {
-            url: presigned.uri().to_owned(),
-            headers,
-        })
+        let request = request.content_type(content_type).content_length(content_length);
+        let presigned = request.presigned(config(expires)).await.map_err(|error| storage("presign an upload", error))?;
+        let headers = presigned.headers().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+        Ok(Presigned { url: presigned.uri().to_owned(), headers })
     }
 
     /// A GET of the object. With `download_name` the browser saves it under that name instead of showing it. Valid for
     /// `expires`, at most 7 days, and no longer than the credentials it is signed with.
     ///
     /// The URL is a secret until it expires: keep it out of logs.
-    pub async fn presign_get(
-        &self,
-        key: &str,
-        expires: Duration,
-        download_name: Option<&str>,
-    ) -> Result<String, StoreError> {
+    pub async fn presign_get(&self, key: &str, expires: Duration, download_name: Option<&str>) -> Result<String, StoreError> {
         let request = self.client.get_object().bucket(&self.name).key(key);
         let request = request.set_response_content_disposition(download_name.map(attachment));
-        let presigned = request
-            .presigned(config(expires))
-            .await
-            .map_err(|error| storage("presign a download", error))?;
+        let presigned = request.presigned(config(expires)).await.map_err(|error| storage("presign a download", error))?;
         Ok(presigned.uri().to_owned())
     }
 }
@@ -87,13 +66,7 @@ fn config(expires: Duration) -> PresigningConfig {
 fn attachment(name: &str) -> String {
     let plain: String = name
         .chars()
-        .map(|char| {
-            if char.is_ascii_graphic() && !matches!(char, '"' | '\\' | '/' | '%') || char == ' ' {
-                char
-            } else {
-                '_'
-            }
-        })
+        .map(|char| if char.is_ascii_graphic() && !matches!(char, '"' | '\\' | '/' | '%') || char == ' ' { char } else { '_' })
         .collect();
     let mut full = String::new();
     for byte in name.bytes() {
@@ -112,10 +85,7 @@ mod tests {
 
     #[test]
     fn download_names_survive_and_cannot_break_out() {
-        assert_eq!(
-            attachment("cat.png"),
-            "attachment; filename=\"cat.png\"; filename*=UTF-8''cat.png"
-        );
+        assert_eq!(attachment("cat.png"), "attachment; filename=\"cat.png\"; filename*=UTF-8''cat.png");
         assert_eq!(
             attachment("кот \"1\".png"),
             "attachment; filename=\"___ _1_.png\"; filename*=UTF-8''%D0%BA%D0%BE%D1%82%20%221%22.png"
@@ -130,9 +100,6 @@ mod tests {
             headers: vec![("content-type".into(), "image/png".into())],
         };
         let debug = format!("{presigned:?}");
-        assert!(
-            debug.contains("uploads/a.png") && !debug.contains("5ec4e7"),
-            "{debug}"
-        );
+        assert!(debug.contains("uploads/a.png") && !debug.contains("5ec4e7"), "{debug}");
     }
 }

@@ -1,9 +1,7 @@
 use std::io;
 use std::time::Duration;
 
-use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
@@ -83,12 +81,7 @@ fn png(bytes: usize) -> Vec<u8> {
 }
 
 fn chunks(content: Vec<u8>) -> impl Stream<Item = io::Result<Vec<u8>>> {
-    stream::iter(
-        content
-            .chunks(100_000)
-            .map(|chunk| Ok(chunk.to_vec()))
-            .collect::<Vec<_>>(),
-    )
+    stream::iter(content.chunks(100_000).map(|chunk| Ok(chunk.to_vec())).collect::<Vec<_>>())
 }
 
 fn chunked(content: Vec<u8>) -> Body {
@@ -127,25 +120,12 @@ async fn serve_provider() -> String {
         .route("/one-part", get(|| async { chunked(png(8 * MIB)) }))
         .route("/large", get(|| async { png(20 * MIB) }))
         .route("/large-chunked", get(|| async { chunked(png(20 * MIB)) }))
-        .route(
-            "/page",
-            get(|| async {
-                (
-                    [(header::CONTENT_TYPE, "image/png")],
-                    "<html>Expired</html>",
-                )
-            }),
-        )
+        .route("/page", get(|| async { ([(header::CONTENT_TYPE, "image/png")], "<html>Expired</html>") }))
         .route("/text", get(|| async { "{\"label\":\"кот\"}" }))
         .route("/empty", get(|| async {}))
         .route("/gone", get(|| async { (StatusCode::GONE, png(1000)) }))
         .route("/busy", get(|| async { StatusCode::SERVICE_UNAVAILABLE }))
-        .route(
-            "/stalled",
-            get(|| async {
-                Body::from_stream(chunks(png(1000)).chain(stream::pending())).into_response()
-            }),
-        );
+        .route("/stalled", get(|| async { Body::from_stream(chunks(png(1000)).chain(stream::pending())).into_response() }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -154,15 +134,11 @@ async fn serve_provider() -> String {
 
 impl Stand {
     async fn fetch(&self, path: &str) -> Response {
-        reqwest::get(format!("{}/{path}", self.provider))
-            .await
-            .unwrap()
+        reqwest::get(format!("{}/{path}", self.provider)).await.unwrap()
     }
 
     async fn store(&self, path: &str, max_bytes: usize) -> Result<Stored, StoreError> {
-        self.bucket
-            .store("r/a", self.fetch(path).await, max_bytes as u64, ACCEPT)
-            .await
+        self.bucket.store("r/a", self.fetch(path).await, max_bytes as u64, ACCEPT).await
     }
 
     /// Names of everything the S3 server keeps: objects, their metadata, unfinished uploads.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::items::{self, Item};
 use super::transact::{Conflict, Role, Write, Written};
-use super::{ApiKey, Store, StoreError};
+use super::{ApiKey, Memory, Store, StoreError};
 use crate::credits::Credits;
 use crate::ids::AccountId;
 use crate::ledger::{Account, Posting, Refusal};
@@ -33,22 +33,25 @@ impl Store {
         others: impl Fn(&Account, &Account) -> Result<Vec<Write>, StoreError>,
     ) -> Result<PostOutcome, StoreError> {
         let gate = self.gate(id);
-        let mut known = gate.lock().await;
-        let mut fresh = known.is_none();
+        let mut memory = gate.lock().await;
+        let mut raced: Option<Account> = None;
         for _ in 0..MAX_RACES {
             // Taken out first: if this future is dropped half-way, nothing doubtful is remembered.
-            let before = match known.take() {
-                Some(account) => account,
-                None => self.account(id).await?.ok_or_else(|| StoreError::Missing { what: format!("account `{id}`") })?,
+            let (before, fresh, alone) = match (raced.take(), std::mem::take(&mut *memory)) {
+                (Some(account), _) => (account, true, false),
+                (None, Memory::Trusted(account)) => (account, false, true),
+                (None, Memory::Shared(last)) => {
+                    let account = self.existing_account(id).await?;
+                    let alone = account.version == last.version;
+                    (account, true, alone)
+                }
+                (None, Memory::Nothing) => (self.existing_account(id).await?, true, true),
             };
             let posted = match before.post(posting, now) {
                 Ok(posted) => posted,
-                Err(_) if !fresh => {
-                    fresh = true;
-                    continue;
-                }
+                Err(_) if !fresh => continue,
                 Err(refusal) => {
-                    *known = Some(before);
+                    *memory = Memory::Shared(before);
                     return Ok(PostOutcome::Refused(refusal));
                 }
             };
@@ -59,21 +62,27 @@ impl Store {
             writes.extend(others(&before, &posted.account)?);
             match self.transact(&writes).await? {
                 Written::Done => {
-                    *known = Some(posted.account.clone());
-                    return Ok(PostOutcome::Posted { before, after: posted.account });
+                    let after = posted.account;
+                    *memory = if alone { Memory::Trusted(after.clone()) } else { Memory::Shared(after.clone()) };
+                    return Ok(PostOutcome::Posted { before, after });
                 }
                 Written::Refused(conflicts) if conflicts.iter().any(|conflict| conflict.role != Role::Account) => {
-                    *known = Some(before).filter(|_| conflicts.iter().all(|conflict| conflict.role != Role::Account));
                     return Ok(PostOutcome::Conflict(conflicts));
                 }
                 Written::Refused(conflicts) => {
                     let existing = conflicts.into_iter().find_map(|conflict| conflict.existing);
-                    *known = existing.map(items::read).transpose()?;
-                    fresh = true;
+                    raced = match existing {
+                        Some(item) => Some(items::read(item)?),
+                        None => Some(self.existing_account(id).await?),
+                    };
                 }
             }
         }
         Err(StoreError::TooBusy { tries: MAX_RACES })
+    }
+
+    async fn existing_account(&self, id: AccountId) -> Result<Account, StoreError> {
+        self.account(id).await?.ok_or_else(|| StoreError::Missing { what: format!("account `{id}`") })
     }
 
     /// Opens an account with a first grant. Opening it again changes nothing.

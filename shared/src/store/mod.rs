@@ -31,9 +31,21 @@ pub struct Store {
 
 /// One gate for each account. Postings of one process to one account go through it one after the other and remember the counters:
 /// the next posting then needs no read, and parallel requests do not make each other's transactions fail. Other processes are held off
-/// by the condition on the account's version alone; a stale memory costs one failed transaction, which brings the fresh counters.
+/// by the condition on the account's version alone.
 type Gates = Arc<Mutex<HashMap<AccountId, Gate>>>;
-type Gate = Arc<tokio::sync::Mutex<Option<Account>>>;
+type Gate = Arc<tokio::sync::Mutex<Memory>>;
+
+/// What is remembered of an account.
+#[derive(Debug, Default)]
+enum Memory {
+    #[default]
+    Nothing,
+    /// The counters after our last posting; nobody else was seen to post.
+    Trusted(Account),
+    /// Somebody else posted in between: a read costs less than a transaction that fails, so the counters are read until they
+    /// are found as they were left.
+    Shared(Account),
+}
 
 /// Beyond this many accounts the memory is emptied.
 const MAX_REMEMBERED_ACCOUNTS: usize = 10_000;

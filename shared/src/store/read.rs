@@ -66,7 +66,12 @@ impl Store {
     }
 
     /// An account's generations, newest first. `None` when the cursor is not one of ours.
-    pub async fn generations(&self, account: AccountId, cursor: Option<&str>, limit: i32) -> Result<Option<Page<Generation>>, StoreError> {
+    pub async fn generations(
+        &self,
+        account: AccountId,
+        cursor: Option<&str>,
+        limit: i32,
+    ) -> Result<Option<Page<Generation>>, StoreError> {
         let start = match cursor {
             None => None,
             Some(cursor) => match unseal(cursor).and_then(|text| text.parse::<GenerationId>().ok()) {
@@ -74,14 +79,20 @@ impl Store {
                 None => return Ok(None),
             },
         };
-        self.list(Listing::Generations, account, start, limit, |generation: &Generation| generation.id.to_string()).await.map(Some)
+        self.list(Listing::Generations, account, start, limit, |generation: &Generation| generation.id.to_string())
+            .await
+            .map(Some)
     }
 
     /// An account's entries, newest first. `None` when the cursor is not one of ours.
     pub async fn ledger(&self, account: AccountId, cursor: Option<&str>, limit: i32) -> Result<Option<Page<Entry>>, StoreError> {
         let start = match cursor.map(unseal) {
             None => None,
-            Some(text) => match text.as_deref().and_then(|text| text.split_once(' ')).filter(|(sequence, _)| sequence.parse::<u64>().is_ok()) {
+            Some(text) => match text
+                .as_deref()
+                .and_then(|text| text.split_once(' '))
+                .filter(|(sequence, _)| sequence.parse::<u64>().is_ok())
+            {
                 Some((sequence, id)) => {
                     let key = Key { pk: format!("A#{account}"), sk: format!("L#{id}") };
                     Some(start_key(key, &Listing::Ledger.partition(account), sequence))
@@ -102,7 +113,9 @@ impl Store {
         cursor_of: impl Fn(&T) -> String,
     ) -> Result<Page<T>, StoreError> {
         let request = self.client.query().table_name(&self.table).index_name("by_account");
-        let request = request.key_condition_expression("gsi_pk = :pk").expression_attribute_values(":pk", items::s(listing.partition(account)));
+        let request = request
+            .key_condition_expression("gsi_pk = :pk")
+            .expression_attribute_values(":pk", items::s(listing.partition(account)));
         let request = request.scan_index_forward(false).limit(limit).set_exclusive_start_key(start);
         let answer = request.send().await.map_err(|error| StoreError::table("list", error))?;
         let more = answer.last_evaluated_key.is_some();
@@ -117,7 +130,12 @@ impl Store {
     }
 
     /// One page of what falls due before a time, earliest first, with the key of the next page.
-    pub async fn due(&self, shard: u32, before: Timestamp, start: Option<DueCursor>) -> Result<(Vec<DueGeneration>, Option<DueCursor>), StoreError> {
+    pub async fn due(
+        &self,
+        shard: u32,
+        before: Timestamp,
+        start: Option<DueCursor>,
+    ) -> Result<(Vec<DueGeneration>, Option<DueCursor>), StoreError> {
         let request = self.client.query().table_name(&self.table).index_name("due");
         let request = request
             .key_condition_expression("due_shard = :shard AND due_at < :before")
@@ -129,7 +147,9 @@ impl Store {
         let generations = answer.items.unwrap_or_default().into_iter().map(items::read::<Generation>);
         let due = generations
             .filter_map(|generation| {
-                let due = |generation: Generation| Some(DueGeneration { id: generation.id, account: generation.account, due_at: generation.due_at? });
+                let due = |generation: Generation| {
+                    Some(DueGeneration { id: generation.id, account: generation.account, due_at: generation.due_at? })
+                };
                 generation.map(due).transpose()
             })
             .collect::<Result<Vec<_>, _>>()?;

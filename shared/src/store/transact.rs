@@ -92,9 +92,9 @@ impl Store {
                 Err(error) => error,
             };
             let Some(canceled) = error.as_service_error().and_then(|error| match error {
-                aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(canceled) => {
-                    Some(canceled)
-                }
+                aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
+                    canceled,
+                ) => Some(canceled),
                 _ => None,
             }) else {
                 return Err(StoreError::table("write a transaction", error));
@@ -125,7 +125,9 @@ impl Store {
         }
         match request.send().await {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => Ok(false),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
             Err(error) => Err(StoreError::table("write an item", error)),
         }
     }

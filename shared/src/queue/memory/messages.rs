@@ -21,11 +21,7 @@ pub(super) struct Message {
 impl Message {
     /// Whom fairness counts this message for: without a group it is on its own (as in SQS fair queues).
     fn tenant(&self) -> &str {
-        if self.group.is_empty() {
-            &self.id
-        } else {
-            &self.group
-        }
+        if self.group.is_empty() { &self.id } else { &self.group }
     }
 }
 
@@ -52,21 +48,12 @@ pub(super) struct QueueState {
 
 impl QueueState {
     pub(super) fn new(spec: QueueSpec) -> Self {
-        Self {
-            spec,
-            messages: BTreeMap::new(),
-            hidden: BTreeSet::new(),
-            visible: HashMap::new(),
-            in_flight: HashMap::new(),
-        }
+        Self { spec, messages: BTreeMap::new(), hidden: BTreeSet::new(), visible: HashMap::new(), in_flight: HashMap::new() }
     }
 
     /// Adds a visible message.
     pub(super) fn insert(&mut self, number: u64, message: Message) {
-        self.visible
-            .entry(message.tenant().to_owned())
-            .or_default()
-            .insert(number);
+        self.visible.entry(message.tenant().to_owned()).or_default().insert(number);
         self.messages.insert(number, message);
     }
 
@@ -99,20 +86,14 @@ impl QueueState {
         message.place = place;
         match place {
             Place::Visible => {
-                self.visible
-                    .entry(message.tenant().to_owned())
-                    .or_default()
-                    .insert(number);
+                self.visible.entry(message.tenant().to_owned()).or_default().insert(number);
             }
             Place::Delayed { until } => {
                 self.hidden.insert((until, number));
             }
             Place::InFlight { until } => {
                 self.hidden.insert((until, number));
-                *self
-                    .in_flight
-                    .entry(message.tenant().to_owned())
-                    .or_default() += 1;
+                *self.in_flight.entry(message.tenant().to_owned()).or_default() += 1;
             }
         }
         self.messages.insert(number, message);
@@ -135,10 +116,7 @@ impl QueueState {
             && until <= now
         {
             self.move_to(number, Place::Visible);
-            let receive_count = self
-                .messages
-                .get(&number)
-                .map_or(0, |message| message.receive_count);
+            let receive_count = self.messages.get(&number).map_or(0, |message| message.receive_count);
             if let Some((dead_letter_queue, max_receive_count)) = &self.spec.dead_letter
                 && receive_count >= (*max_receive_count).max(1)
             {
@@ -155,12 +133,7 @@ impl QueueState {
             Some((self.in_flight.get(tenant).copied().unwrap_or(0), oldest))
         };
         let (_, number) = self.visible.iter().filter_map(quietest_then_oldest).min()?;
-        self.move_to(
-            number,
-            Place::InFlight {
-                until: after(now, self.spec.visibility),
-            },
-        );
+        self.move_to(number, Place::InFlight { until: after(now, self.spec.visibility) });
         let message = self.messages.get_mut(&number)?;
         message.receive_count += 1;
         Some(Received {
@@ -176,42 +149,27 @@ impl QueueState {
 
     /// The message of `receipt`, or none if it is gone. A receipt is the message's number and its delivery's.
     pub(super) fn find(&self, receipt: &str) -> Result<Option<u64>, QueueError> {
-        let parsed = receipt
-            .split_once('.')
-            .and_then(|(number, count)| Some((number.parse().ok()?, count.parse().ok()?)));
-        let (number, delivery): (u64, u32) = parsed.ok_or_else(|| QueueError::ReceiptInvalid {
-            receipt: receipt.to_owned(),
-        })?;
+        let parsed = receipt.split_once('.').and_then(|(number, count)| Some((number.parse().ok()?, count.parse().ok()?)));
+        let (number, delivery): (u64, u32) = parsed.ok_or_else(|| QueueError::ReceiptInvalid { receipt: receipt.to_owned() })?;
         match self.messages.get(&number) {
             None => Ok(None),
             Some(message) if message.receive_count == delivery => Ok(Some(number)),
-            Some(_) => Err(QueueError::ReceiptStale {
-                receipt: receipt.to_owned(),
-            }),
+            Some(_) => Err(QueueError::ReceiptStale { receipt: receipt.to_owned() }),
         }
     }
 
     pub(super) fn is_in_flight(&self, number: u64) -> bool {
-        self.messages
-            .get(&number)
-            .is_some_and(|message| matches!(message.place, Place::InFlight { .. }))
+        self.messages.get(&number).is_some_and(|message| matches!(message.place, Place::InFlight { .. }))
     }
 
     pub(super) fn depth(&self) -> Depth {
         let in_flight = self.in_flight.values().sum();
         let visible = self.visible.values().map(BTreeSet::len).sum();
-        Depth {
-            visible,
-            in_flight,
-            delayed: self.hidden.len() - in_flight,
-        }
+        Depth { visible, in_flight, delayed: self.hidden.len() - in_flight }
     }
 }
 
 /// `now` and `duration` later, held at the end of time.
 pub(super) fn after(now: Timestamp, duration: Duration) -> Timestamp {
-    SignedDuration::try_from(duration)
-        .ok()
-        .and_then(|duration| now.checked_add(duration).ok())
-        .unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(duration).ok().and_then(|duration| now.checked_add(duration).ok()).unwrap_or(Timestamp::MAX)
 }

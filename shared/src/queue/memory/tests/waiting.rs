@@ -15,10 +15,7 @@ async fn a_waiting_receiver_gets_a_message_sent_later() {
 #[tokio::test]
 async fn a_waiting_receiver_wakes_when_time_makes_a_message_visible() {
     let stand = stand();
-    stand
-        .queues
-        .send("work", "late".into(), 10 * SECOND, "a")
-        .unwrap();
+    stand.queues.send("work", "late".into(), 10 * SECOND, "a").unwrap();
     let receive = stand.queues.receive("work", 10);
     tokio::pin!(receive);
     assert!(futures_util::poll!(receive.as_mut()).is_pending());
@@ -35,17 +32,11 @@ async fn a_waiting_receiver_wakes_when_time_makes_a_message_visible() {
 #[tokio::test]
 async fn a_receiver_waiting_for_a_far_message_notices_a_nearer_one() {
     let stand = stand();
-    stand
-        .queues
-        .send("work", "far".into(), MAX_DELAY, "a")
-        .unwrap();
+    stand.queues.send("work", "far".into(), MAX_DELAY, "a").unwrap();
     let receive = stand.queues.receive("work", 10);
     tokio::pin!(receive);
     assert!(futures_util::poll!(receive.as_mut()).is_pending());
-    stand
-        .queues
-        .send("work", "near".into(), 5 * SECOND, "a")
-        .unwrap();
+    stand.queues.send("work", "near".into(), 5 * SECOND, "a").unwrap();
     assert!(futures_util::poll!(receive.as_mut()).is_pending());
     stand.clock.advance(5 * SECOND);
     assert_eq!(bodies(&receive.await.unwrap()), ["near"]);
@@ -76,10 +67,7 @@ async fn a_dropped_receive_loses_nothing() {
         stand.send("hello", "a");
     }
     let received = stand.poll_one();
-    assert_eq!(
-        (received.body.as_str(), received.receive_count),
-        ("hello", 1)
-    );
+    assert_eq!((received.body.as_str(), received.receive_count), ("hello", 1));
 }
 
 #[tokio::test]

@@ -1,0 +1,99 @@
+//! A client of the HTTP API, as a customer's program would be.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use reqwest::{RequestBuilder, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared::api::{
+    AccountView, AssetView, CreateGeneration, CreateUpload, CreatedGeneration, CreatedUpload, GenerationView, LedgerView, Problem,
+};
+use shared::http_guard::{Outbound, Policy};
+use shared::ids::GenerationId;
+
+/// The API at one address, with one key.
+pub(super) struct Client {
+    http: Outbound,
+    api: String,
+    key: String,
+}
+
+impl Client {
+    pub(super) fn new(api: &str, key: &str) -> Result<Self> {
+        let http = Outbound::new(Policy { allow_loopback: true })?;
+        Ok(Self { http, api: api.to_owned(), key: key.to_owned() })
+    }
+
+    /// Sends a file by presigned upload; the asset can be used at once.
+    pub(super) async fn upload(&self, filename: &str, content_type: &str, file: Vec<u8>) -> Result<AssetView> {
+        let announced = CreateUpload {
+            content_type: content_type.to_owned(),
+            bytes: u64::try_from(file.len())?,
+            filename: Some(filename.to_owned()),
+        };
+        let upload: CreatedUpload = self.post("/v1/uploads", &announced, &[]).await?;
+        let mut request = self.http.api().put(&upload.url).body(file).timeout(Duration::from_secs(300));
+        for (name, value) in &upload.headers {
+            request = request.header(name, value.as_str().unwrap_or_default());
+        }
+        let answer = request.send().await.context("the upload could not be sent")?;
+        if !answer.status().is_success() {
+            bail!("the upload was answered with {}", answer.status());
+        }
+        self.post(&format!("/v1/uploads/{}/complete", upload.id), &serde_json::json!({}), &[]).await
+    }
+
+    pub(super) async fn generate(&self, asked: &CreateGeneration, idempotency_key: &str) -> Result<CreatedGeneration> {
+        self.post("/v1/generations", asked, &[("idempotency-key", idempotency_key)]).await
+    }
+
+    pub(super) async fn generation(&self, id: GenerationId) -> Result<GenerationView> {
+        self.get(&format!("/v1/generations/{id}")).await
+    }
+
+    pub(super) async fn account(&self) -> Result<AccountView> {
+        self.get("/v1/account").await
+    }
+
+    pub(super) async fn ledger(&self) -> Result<LedgerView> {
+        self.get("/v1/account/ledger?limit=100").await
+    }
+
+    /// The bytes behind a result's link.
+    pub(super) async fn download(&self, url: &str) -> Result<Bytes> {
+        let answer = self.http.media().get(url).send().await?.error_for_status()?;
+        Ok(answer.bytes().await?)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send(self.http.api().get(format!("{}{path}", self.api))).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, headers: &[(&str, &str)]) -> Result<T> {
+        let mut request = self.http.api().post(format!("{}{path}", self.api)).json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let request = request.bearer_auth(&self.key).timeout(Duration::from_secs(40));
+        let answer = request.send().await.context("the API does not answer")?;
+        if answer.status().is_success() {
+            return answer.json().await.context("the API's answer is not understood");
+        }
+        Err(refusal(answer).await)
+    }
+}
+
+async fn refusal(answer: Response) -> anyhow::Error {
+    let status = answer.status();
+    match answer.json::<Problem>().await {
+        Ok(Problem { detail, code, param: Some(param), .. }) => anyhow!("`{param}`: {detail} ({code})"),
+        Ok(Problem { detail, code, .. }) => anyhow!("{detail} ({code})"),
+        Err(_) => anyhow!("the API answered with {status}"),
+    }
+}

@@ -1,0 +1,78 @@
+//! `darkroom dev`: everything in this process until Ctrl-C.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::Common;
+use crate::stack::{Options, Stack};
+
+/// Arguments of `darkroom dev`.
+#[derive(clap::Args)]
+pub(super) struct Dev {
+    /// The port on 127.0.0.1; 0 takes any free one.
+    #[arg(long, default_value_t = 8420)]
+    port: u16,
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR", default_value = ".darkroom")]
+    data: PathBuf,
+    /// Print one JSON line when ready, and nothing else.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) async fn run(arguments: Dev) -> Result<()> {
+    arguments.common.start_logging(if arguments.json { "warn" } else { "info" });
+    let options = Options { data: Some(arguments.data.clone()), port: arguments.port, ..arguments.common.options()? };
+    let stack = Stack::start(options).await?;
+    if arguments.json {
+        let ready = json!({
+            "api": stack.api,
+            "api_key": stack.api_key,
+            "account": stack.account,
+            "s3": stack.s3.endpoint_url,
+            "dynamodb": stack.dynamodb.endpoint_url,
+            "simulators": stack.simulated.iter().map(|name| format!("{}/_sim/{name}", stack.api)).collect::<Vec<_>>(),
+            "data": arguments.data,
+            "pid": std::process::id(),
+        });
+        println!("{ready}");
+    } else {
+        welcome(&stack, &arguments);
+    }
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}
+
+fn welcome(stack: &Stack, arguments: &Dev) {
+    let Stack { api, api_key, .. } = stack;
+    let simulated = if stack.simulated.is_empty() { "none".to_owned() } else { stack.simulated.join(", ") };
+    println!(
+        r#"
+Darkroom is ready.
+
+  API         {api}
+  API key     {api_key}   (development account, starts with 1,000 credits)
+  DynamoDB    {dynamodb}
+  S3          {s3}
+  Simulated   {simulated}   (set REPLICATE_API_TOKEN or FAL_KEY to use the real provider)
+  Data        {data}   (remove it to start anew)
+
+A first session, to be pasted line by line:
+
+  export API={api} KEY={api_key}
+  curl -s $API/v1/account -H "Authorization: Bearer $KEY"; echo
+  curl -s $API/v1/generations -H "Authorization: Bearer $KEY" -H "Idempotency-Key: hello-$RANDOM" -H "Prefer: wait=20" -d '{{"model": "placeholder", "params": {{"prompt": "A lighthouse in the fog"}}}}' -o answer.json; cat answer.json; echo
+  curl -s "$(sed -E 's/.*"results":\[\{{"url":"([^"]+)".*/\1/' answer.json)" -o lighthouse.png; file lighthouse.png
+  curl -s $API/v1/account/ledger -H "Authorization: Bearer $KEY"; echo
+
+Stop with Ctrl-C; nothing is lost.
+"#,
+        dynamodb = stack.dynamodb.endpoint_url,
+        s3 = stack.s3.endpoint_url,
+        data = arguments.data.display(),
+    );
+}

@@ -1,0 +1,117 @@
+//! The command line.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to the person at the terminal is what this module is for")]
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use shared::catalog::Catalog;
+use tracing_subscriber::EnvFilter;
+
+use crate::stack::Options;
+
+mod client;
+mod demo;
+mod dev;
+mod models;
+mod progress;
+
+/// Darkroom: a backend that generates images and video through many providers, paid with credits.
+#[derive(Parser)]
+#[command(name = "darkroom", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    dev: dev::Dev,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything in this process until Ctrl-C (the default).
+    Dev(dev::Dev),
+    /// Run one whole job on fresh engines: upload, generate, pay, store, and show the ledger.
+    Demo(demo::Demo),
+    /// List the models that can be asked for.
+    Models(models::Models),
+    /// Print the OpenAPI description of the HTTP API.
+    Openapi,
+}
+
+/// Options that `dev` and `demo` share.
+#[derive(Args, Clone)]
+struct Common {
+    /// Use this template instead of the built-in one.
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// Replace an environment variable of every function; may be repeated.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    environment: Vec<(String, String)>,
+    /// The https address under which real providers reach this machine (a tunnel).
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// What is logged to stderr: error, warn, info, debug, or `target=level` filters.
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+impl Common {
+    /// The providers' keys are taken from the environment of this process, unless `--env` gives them.
+    fn options(&self) -> anyhow::Result<Options> {
+        let mut environment = self.environment.clone();
+        for provider in Catalog::built_in()?.providers() {
+            let prefix = provider.name.to_ascii_uppercase();
+            #[allow(clippy::disallowed_methods, reason = "keys given in the shell; everything else comes from the template")]
+            let given = std::env::vars().filter(|(name, value)| {
+                let own =
+                    provider.http().is_some_and(|http| http.key_env == *name) || name.starts_with(&format!("{prefix}_WEBHOOK"));
+                own && !value.is_empty()
+            });
+            for (name, value) in given {
+                if !environment.iter().any(|(own, _)| *own == name) {
+                    environment.push((name, value));
+                }
+            }
+        }
+        Ok(Options { template: self.template.clone(), environment, public_url: self.public_url.clone(), ..Options::default() })
+    }
+
+    fn start_logging(&self, default: &str) {
+        let filter = self.log.as_deref().unwrap_or(default);
+        let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(default));
+        // s3s logs whole requests at debug, presigned links included.
+        let filter = filter.add_directive(tracing::Level::WARN.into()).to_string();
+        let filter = EnvFilter::new(format!("{filter},s3s=warn,s3s_fs=warn"));
+        let ansi = std::io::stderr().is_terminal();
+        let _ =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).compact().try_init();
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Runs the command that was asked for. Any failure is one sentence on stderr and a non-zero exit code.
+pub async fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        None => dev::run(cli.dev).await,
+        Some(Command::Dev(dev)) => dev::run(dev).await,
+        Some(Command::Demo(demo)) => demo::run(demo).await,
+        Some(Command::Models(models)) => models::run(&models),
+        Some(Command::Openapi) => {
+            println!("{}", crate::openapi::text());
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("darkroom: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

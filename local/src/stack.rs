@@ -1,0 +1,314 @@
+//! The whole product in this process: engines, queues, functions, schedules, simulators and the gateway in front.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use serde::{Deserialize, Serialize};
+use shared::backend::{Backend, s3_client};
+use shared::catalog::Catalog;
+use shared::clock::{Clock, random_bytes};
+use shared::config::{Config, base_url_variable};
+use shared::credits::Credits;
+use shared::ids::AccountId;
+use shared::queue::{MemoryQueues, Queue};
+use shared::results::Bucket;
+use shared::signature::fingerprint;
+use shared::store::{ApiKey, Store};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::engines::{self, DynamoDb, S3, Storage};
+use crate::gateway::Gateway;
+use crate::invoker::Invoker;
+use crate::simulators::Simulators;
+use crate::template::{self, LocalValues, Template};
+use crate::{event_source, functions, schedule};
+
+/// What the development account starts with.
+const OPENING_CREDITS: u64 = 1_000;
+
+/// How to start.
+#[derive(Default)]
+pub struct Options {
+    /// Where everything is kept; none: in memory and a temporary folder, gone at the end.
+    pub data: Option<PathBuf>,
+    /// The port on 127.0.0.1; 0: any free one.
+    pub port: u16,
+    /// A template instead of the built-in one.
+    pub template: Option<PathBuf>,
+    /// Environment variables that replace the template's, for every function.
+    pub environment: Vec<(String, String)>,
+    /// Where providers reach this machine, if they can (a tunnel); else only simulators call back.
+    pub public_url: Option<String>,
+    /// The clock; the system's unless given.
+    pub clock: Option<Clock>,
+    /// Watches every DynamoDB call.
+    pub dynamodb_interceptor: Option<aws_sdk_dynamodb::config::SharedInterceptor>,
+}
+
+/// The running product. Dropping it is a power cut: whatever runs stops where it stands.
+pub struct Stack {
+    /// `http://127.0.0.1:<port>`
+    pub api: String,
+    /// The development account's key.
+    pub api_key: String,
+    /// The development account.
+    pub account: AccountId,
+    /// The providers that are simulated.
+    pub simulated: Vec<String>,
+    pub clock: Clock,
+    pub queues: MemoryQueues,
+    pub simulators: Simulators,
+    pub invoker: Arc<Invoker>,
+    /// A backend with the environment of the `dispatch` function, for looking at records.
+    pub backend: Backend,
+    pub dynamodb: DynamoDb,
+    pub s3: S3,
+    running: Vec<JoinSet<()>>,
+    server: JoinHandle<()>,
+    _lock: Option<File>,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// What a data directory remembers of the development account.
+#[derive(Serialize, Deserialize)]
+struct Developer {
+    account: AccountId,
+    api_key: String,
+    callback_secret: String,
+}
+
+impl Stack {
+    /// Starts everything and waits until it can be used.
+    pub async fn start(options: Options) -> Result<Self> {
+        let temporary = match &options.data {
+            Some(_) => None,
+            None => Some(tempfile::tempdir().context("no temporary folder can be made")?),
+        };
+        let data = options.data.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
+        std::fs::create_dir_all(&data).with_context(|| format!("the data folder `{}` cannot be made", data.display()))?;
+        let lock = options.data.as_deref().map(lock).transpose()?;
+        let listener = listen(options.port).await?;
+        let api = format!("http://{}", listener.local_addr()?);
+        let clock = options.clock.clone().unwrap_or_else(Clock::system);
+
+        let developer = Developer::load_or_make(&data.join("developer.json"), &clock)?;
+        let template = read_template(&options, &api, &developer)?;
+        let storage = if temporary.is_some() { Storage::Memory } else { Storage::File(data.join("dynamodb.sqlite")) };
+        let dynamodb = DynamoDb::start(storage).await?;
+        let s3 = S3::start(&data.join("s3"), &template.bucket).await?;
+        let table = dynamodb_client(&dynamodb, options.dynamodb_interceptor.clone());
+        engines::create_table(&table, &template.table).await?;
+        let queues = MemoryQueues::new(event_source::queue_specs(&template), clock.clone());
+        let simulators = Simulators::open_with_clock(&data.join("simulators"), clock.clone())?;
+
+        let built = Functions::build(&template, &options, &api, &simulators, &table, &s3, &queues, &clock)?;
+        let backend = built.backends.get("dispatch").cloned().context("the template has no function `dispatch`")?;
+        let credits = Credits::new(OPENING_CREDITS)?;
+        backend.store.open_account(developer.account, credits, backend.now()).await?;
+        let key = ApiKey { account: developer.account, scopes: vec!["user".to_owned()], created_at: backend.now() };
+        backend.store.put_api_key(&fingerprint(developer.api_key.as_bytes()), &key).await?;
+
+        let invoker = Arc::new(Invoker::new(&template, &functions::handlers(built.backends))?);
+        let gateway = Arc::new(Gateway::new(&template, Arc::clone(&invoker), clock.clone()));
+        let extra = Router::new().nest("/_sim", simulators.router());
+        let server = tokio::spawn(async move {
+            if let Err(error) = gateway.serve(listener, extra, std::future::pending()).await {
+                tracing::error!(%error, "the HTTP server ended");
+            }
+        });
+        simulators.resume();
+        let running = vec![event_source::start(&template, &invoker, &queues), schedule::start(&template, &invoker, &clock)];
+        Ok(Self {
+            api,
+            api_key: developer.api_key,
+            account: developer.account,
+            simulated: built.simulated,
+            clock,
+            queues,
+            simulators,
+            invoker,
+            backend,
+            dynamodb,
+            s3,
+            running,
+            server,
+            _lock: lock,
+            _temporary: temporary,
+        })
+    }
+
+    /// Opens another account with its own key, for trying what accounts see of each other.
+    pub async fn open_account(&self, credits: u64) -> Result<(AccountId, String)> {
+        let now = self.backend.now();
+        let (unix_ms, random) = self.backend.id_parts();
+        let account = AccountId::from_parts(unix_ms, random);
+        let api_key = new_key();
+        self.backend.store.open_account(account, Credits::new(credits)?, now).await?;
+        let key = ApiKey { account, scopes: vec!["user".to_owned()], created_at: now };
+        self.backend.store.put_api_key(&fingerprint(api_key.as_bytes()), &key).await?;
+        Ok((account, api_key))
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.server.abort();
+        for set in &mut self.running {
+            set.abort_all();
+        }
+        self.invoker.stop();
+        self.simulators.stop();
+    }
+}
+
+/// The functions' backends, each with the environment that the template gives it.
+struct Functions {
+    backends: HashMap<String, Backend>,
+    simulated: Vec<String>,
+}
+
+impl Functions {
+    #[allow(clippy::too_many_arguments, reason = "the parts of the stack, each needed once")]
+    fn build(
+        template: &Template,
+        options: &Options,
+        api: &str,
+        simulators: &Simulators,
+        table: &aws_sdk_dynamodb::Client,
+        s3: &S3,
+        queues: &MemoryQueues,
+        clock: &Clock,
+    ) -> Result<Self> {
+        let catalog = Catalog::built_in()?;
+        let (settings, simulated) = provider_settings(&catalog, options, api, simulators);
+        let mut backends = HashMap::new();
+        // One process has one memory of its accounts, as each Lambda environment has.
+        let mut store: Option<Store> = None;
+        for function in &template.functions {
+            let mut environment: BTreeMap<String, String> = function.environment.iter().cloned().collect();
+            for (name, value) in &settings {
+                // A secret goes only to the functions to which the template gives it.
+                if name.ends_with("_BASE_URL") || environment.contains_key(name) {
+                    environment.insert(name.clone(), value.clone());
+                }
+            }
+            environment.insert("ALLOW_LOOPBACK".to_owned(), "true".to_owned());
+            environment.extend(options.environment.iter().cloned());
+            let config = Config::read(&catalog, |name| environment.get(name).cloned())
+                .with_context(|| format!("function `{}`", function.logical_id))?;
+            let store = store.get_or_insert_with(|| Store::new(table.clone(), config.table.clone(), config.due_shards)).clone();
+            let bucket = Bucket::new(s3_client(&engines::sdk(&s3.endpoint_url)), config.bucket.clone());
+            let queue = Queue::Memory(queues.clone());
+            let backend = Backend::assemble(catalog.clone(), config, store, bucket, queue, clock.clone())?;
+            backends.insert(function.binary.clone(), backend);
+        }
+        Ok(Self { backends, simulated })
+    }
+}
+
+/// Providers are real when their key is given, and simulated otherwise.
+fn provider_settings(
+    catalog: &Catalog,
+    options: &Options,
+    api: &str,
+    simulators: &Simulators,
+) -> (Vec<(String, String)>, Vec<String>) {
+    let given = |name: &str| options.environment.iter().any(|(own, value)| own == name && !value.is_empty());
+    let mut settings = Vec::new();
+    let mut simulated = Vec::new();
+    for provider in catalog.providers() {
+        let Some(http) = provider.http() else { continue };
+        if given(&http.key_env) {
+            continue;
+        }
+        simulated.push(provider.name.clone());
+        settings.push((base_url_variable(&provider.name), format!("{api}/_sim/{}", provider.name)));
+        let prefix = provider.name.to_ascii_uppercase();
+        let own = simulators.credentials().into_iter().filter(|(name, _)| *name == http.key_env || name.starts_with(&prefix));
+        settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    }
+    (settings, simulated)
+}
+
+fn read_template(options: &Options, api: &str, developer: &Developer) -> Result<Template> {
+    let values = LocalValues {
+        table_name: "darkroom".to_owned(),
+        bucket_name: "darkroom".to_owned(),
+        api_endpoint: options.public_url.clone().unwrap_or_else(|| api.to_owned()),
+        parameters: BTreeMap::from([("CallbackSecret".to_owned(), developer.callback_secret.clone())]),
+    };
+    Ok(match &options.template {
+        Some(path) => Template::load(path, &values)?,
+        None => Template::parse(template::BUILT_IN, &values)?,
+    })
+}
+
+fn dynamodb_client(
+    dynamodb: &DynamoDb,
+    interceptor: Option<aws_sdk_dynamodb::config::SharedInterceptor>,
+) -> aws_sdk_dynamodb::Client {
+    let mut config = aws_sdk_dynamodb::config::Builder::from(&engines::sdk(&dynamodb.endpoint_url));
+    if let Some(interceptor) = interceptor {
+        config.push_interceptor(interceptor);
+    }
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+async fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", port))
+        .await
+        .with_context(|| format!("port {port} of 127.0.0.1 cannot be used; choose another one with `--port`"))
+}
+
+/// Two processes on one data folder would each believe that the other's workers are dead.
+fn lock(data: &Path) -> Result<File> {
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("`{}` cannot be written", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!(
+            "the data folder `{}` is in use by another darkroom; stop it, or choose another folder with `--data`",
+            data.display()
+        );
+    }
+    Ok(file)
+}
+
+fn new_key() -> String {
+    format!("dk_{}", hex::encode(random_bytes::<24>()))
+}
+
+impl Developer {
+    fn load_or_make(path: &Path, clock: &Clock) -> Result<Self> {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            let problem = || {
+                format!("`{}` is not readable as the development account; remove the data folder to start anew", path.display())
+            };
+            return serde_json::from_str(&text).with_context(problem);
+        }
+        let unix_ms = u64::try_from(clock.now().as_millisecond()).unwrap_or(0);
+        let developer = Self {
+            account: AccountId::from_parts(unix_ms, random_bytes()),
+            api_key: new_key(),
+            callback_secret: hex::encode(random_bytes::<32>()),
+        };
+        write_private(path, &serde_json::to_string_pretty(&developer)?)?;
+        Ok(developer)
+    }
+}
+
+/// Readable by its owner alone.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).with_context(|| format!("`{}` cannot be written", path.display()))?;
+    file.write_all(text.as_bytes())?;
+    Ok(file.sync_all()?)
+}
