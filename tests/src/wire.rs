@@ -1,0 +1,131 @@
+//! The wire between the product and its table: counted, cut, or made to collide.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::config::interceptors::{BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents, SharedInterceptor};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not reach the table.
+    CutBefore,
+    /// It is done, and the caller never hears of it.
+    CutAfter,
+}
+
+/// Sees every DynamoDB call.
+#[derive(Debug, Clone, Default)]
+pub struct Wire(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    counts: BTreeMap<String, u32>,
+    seen: u32,
+    plan: Option<(u32, Fault)>,
+    collisions: u32,
+    collide_at: Option<String>,
+}
+
+impl Wire {
+    pub(crate) fn interceptor(&self) -> SharedInterceptor {
+        SharedInterceptor::new(Tap(self.clone()))
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().expect("no panic while it is held")
+    }
+
+    /// Calls so far, by operation.
+    pub fn counts(&self) -> BTreeMap<String, u32> {
+        self.state().counts.clone()
+    }
+
+    /// Counts anew from here.
+    pub fn reset(&self) {
+        let mut state = self.state();
+        state.counts.clear();
+        state.seen = 0;
+    }
+
+    /// Calls so far in all.
+    pub fn seen(&self) -> u32 {
+        self.state().seen
+    }
+
+    /// Cuts the `nth` call from now (1 is the next one).
+    pub fn cut(&self, nth: u32, fault: Fault) {
+        let mut state = self.state();
+        let at = state.seen + nth;
+        state.plan = Some((at, fault));
+    }
+
+    /// The next `count` transactions are answered by `stub`, which says that they collided with another one.
+    pub fn collide(&self, count: u32, stub: &str) {
+        let mut state = self.state();
+        state.collisions = count;
+        state.collide_at = Some(stub.to_owned());
+    }
+}
+
+/// Marks the one call whose answer does not arrive.
+#[derive(Debug)]
+struct DeafToTheAnswer;
+
+impl Storable for DeafToTheAnswer {
+    type Storer = StoreReplace<Self>;
+}
+
+#[derive(Debug)]
+struct Tap(Wire);
+
+impl Intercept for Tap {
+    fn name(&self) -> &'static str {
+        "Tap"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let mut state = self.0.state();
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        if operation == "TransactWriteItems" && state.collisions > 0 {
+            state.collisions -= 1;
+            let stub = state.collide_at.clone().unwrap_or_default();
+            context.request_mut().set_uri(stub)?;
+        }
+        *state.counts.entry(operation).or_default() += 1;
+        state.seen += 1;
+        match state.plan {
+            Some((at, Fault::CutBefore)) if at == state.seen => {
+                state.plan = None;
+                Err("the wire was cut before the call".into())
+            }
+            Some((at, Fault::CutAfter)) if at == state.seen => {
+                state.plan = None;
+                bag.interceptor_state().store_put(DeafToTheAnswer);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read_before_deserialization(
+        &self,
+        _: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match bag.load::<DeafToTheAnswer>() {
+            Some(_) => Err("the wire was cut after the call".into()),
+            None => Ok(()),
+        }
+    }
+}
