@@ -17,7 +17,6 @@ use crate::http_guard::{Outbound, Policy};
 use crate::ids::GenerationId;
 use crate::lifecycle::{self, Event, Unchanged};
 use crate::messages::Outgoing;
-use crate::provider::Provider;
 use crate::provider::jwks::KeySets;
 use crate::queue::Queue;
 use crate::results::Bucket;
@@ -118,11 +117,6 @@ impl Backend {
     pub fn manifest(&self, generation: &Generation) -> Result<&Arc<Manifest>, StoreError> {
         let name = &generation.order.provider;
         self.catalog.provider(name).ok_or_else(|| StoreError::Missing { what: format!("provider `{name}` in the catalog") })
-    }
-
-    /// A generation's provider, ready to be called.
-    pub fn provider(&self, generation: &Generation) -> Result<Provider<'_>, StoreError> {
-        Ok(Provider::new(self, self.manifest(generation)?))
     }
 
     /// A generation that has to exist.

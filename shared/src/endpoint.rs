@@ -71,8 +71,8 @@ pub fn bytes(request: &Request) -> &[u8] {
     }
 }
 
-/// The body as a JSON object that satisfies `schema`, a JSON Schema; each mistake has its own reason.
-pub fn json_body<T: DeserializeOwned>(request: &Request, schema: &str) -> Result<T, Problem> {
+/// The body as a JSON object of this shape; each mistake has its own reason.
+pub fn json_body<T: DeserializeOwned>(request: &Request, shape: &Params) -> Result<T, Problem> {
     let body = bytes(request);
     if body.len() > MAX_BODY_BYTES {
         let detail =
@@ -90,12 +90,7 @@ pub fn json_body<T: DeserializeOwned>(request: &Request, schema: &str) -> Result
     let Value::Object(given) = value else {
         return Err(Problem::new(422, "invalid_type", "Invalid parameter", "the body has to be a JSON object"));
     };
-    let checked = serde_json::from_str(schema).map_err(|error| error.to_string()).and_then(|schema| Params::compile(&schema));
-    let checked = checked.map_err(|why| {
-        tracing::error!(why, "a request schema does not compile");
-        Problem::internal()
-    })?;
-    let body: Map<String, Value> = checked.check("", &given)?;
+    let body: Map<String, Value> = shape.check("", &given)?;
     serde_json::from_value(Value::Object(body)).map_err(|error| {
         let detail = format!("the body does not fit: {error}");
         Problem::new(422, "invalid_param", "Invalid parameter", detail)

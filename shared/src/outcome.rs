@@ -117,6 +117,9 @@ pub fn read_cancel(provider: &HttpProvider, reply: &Reply) -> Report {
 /// Reads a callback whose signature has been verified. A success without links is only a hint to ask.
 pub fn read_callback(provider: &HttpProvider, body: &Value) -> Report {
     let Some(callback) = &provider.callback else { return Report::Unclear("this provider has no callbacks".to_owned()) };
+    if callback.ask_when.as_ref().is_some_and(|pick| pick.first(body).is_some()) {
+        return Report::Unclear("the callback leaves the outcome open".to_owned());
+    }
     match read_words(provider, &callback.status, body) {
         Word::Succeeded => links(&callback.links, body)
             .map_or_else(|| Report::Unclear("a success without results".to_owned()), Report::Succeeded),

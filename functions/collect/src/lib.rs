@@ -13,7 +13,7 @@ use shared::ids::{AssetId, GenerationId};
 use shared::lifecycle::Event;
 use shared::messages::Message;
 use shared::outcome::Report;
-use shared::provider::drawing_format;
+use shared::provider::{Provider, drawing_format};
 use shared::results::{StoreError, Stored};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -94,7 +94,7 @@ async fn collect(backend: &Backend, id: GenerationId) -> Result<(), Error> {
 }
 
 async fn copy_anew(backend: &Backend, generation: &Generation, work: &Work, status: u16) -> Result<Vec<StoredResult>, Missed> {
-    let (Some(job), Ok(provider)) = (&work.job, backend.provider(generation)) else { return Err(Missed::Link(status)) };
+    let (Some(job), Ok(provider)) = (&work.job, Provider::of(backend, generation)) else { return Err(Missed::Link(status)) };
     match provider.ask(generation, job, backend.now()).await {
         Report::Succeeded(fresh) => copy_all(backend, generation, work.attempt, &fresh).await,
         Report::Running { .. } | Report::Fetch | Report::Failed(_) | Report::Canceled | Report::Unclear(_) => {

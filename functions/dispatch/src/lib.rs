@@ -11,6 +11,7 @@ use shared::ids::GenerationId;
 use shared::lifecycle::{Event, Send, Unchanged};
 use shared::messages::{Message, Outgoing};
 use shared::outcome::{Report, SubmitAnswer};
+use shared::provider::Provider;
 
 type Error = Box<dyn std::error::Error + std::marker::Send + Sync>;
 
@@ -35,7 +36,7 @@ async fn dispatch(backend: &Backend, id: GenerationId) -> Result<(), Error> {
         Applied::Unchanged(..) => return Ok(()),
     };
     let attempt = claimed.attempt();
-    let answer = backend.provider(&claimed)?.submit(&claimed, backend.now()).await;
+    let answer = Provider::of(backend, &claimed)?.submit(&claimed, backend.now()).await;
     backend.apply(*claimed, &event(attempt, answer)).await?;
     Ok(())
 }

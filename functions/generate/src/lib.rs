@@ -47,7 +47,7 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     ))]
 pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account } = endpoint::caller(request)?;
-    let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::SCHEMA)?;
+    let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::shape())?;
     let wait = wait(request)?;
     let claim = claim(request, &asked)?;
     let model = backend.catalog.model(&asked.model).ok_or_else(|| {

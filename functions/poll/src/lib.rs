@@ -16,6 +16,7 @@ use shared::ids::GenerationId;
 use shared::lifecycle::{Event, Send, TICK};
 use shared::messages::{Message, Outgoing};
 use shared::outcome::Report;
+use shared::provider::Provider;
 
 type Error = Box<dyn std::error::Error + std::marker::Send + Sync>;
 
@@ -112,12 +113,12 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
     let report = if leased.cancel_requested_at.is_some() {
         cancel_or_ask(backend, &leased, &job).await?
     } else {
-        backend.provider(&leased)?.ask(&leased, &job, backend.now()).await
+        Provider::of(backend, &leased)?.ask(&leased, &job, backend.now()).await
     };
     let over = backend.now() >= expires_at;
     if over && matches!(report, Report::Running { .. } | Report::Fetch | Report::Unclear(_)) {
         // Nobody waits for it any more; if the provider can be stopped, the better.
-        backend.provider(&leased)?.cancel(&leased, &job).await;
+        Provider::of(backend, &leased)?.cancel(&leased, &job).await;
     }
     let event = match report {
         Report::Running { progress, queue_position } => Event::StillRunning { attempt, progress, queue_position },
@@ -136,7 +137,7 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
 
 /// Only the provider's word that it stopped ends a canceled generation; until then it is asked like any other.
 async fn cancel_or_ask(backend: &Backend, generation: &Generation, job: &Job) -> Result<Report, Error> {
-    let provider = backend.provider(generation)?;
+    let provider = Provider::of(backend, generation)?;
     match provider.cancel(generation, job).await {
         Report::Canceled => Ok(Report::Canceled),
         Report::Running { .. } | Report::Fetch | Report::Succeeded(_) | Report::Failed(_) | Report::Unclear(_) => {

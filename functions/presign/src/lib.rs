@@ -32,7 +32,7 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
 ))]
 pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account } = endpoint::caller(request)?;
-    let asked: CreateUpload = endpoint::json_body(request, CreateUpload::SCHEMA)?;
+    let asked: CreateUpload = endpoint::json_body(request, CreateUpload::shape())?;
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
     let id = AssetId::from_parts(unix_ms, random);

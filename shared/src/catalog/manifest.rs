@@ -191,6 +191,8 @@ pub struct Callback {
     pub job_id: Pick,
     /// What its status words mean.
     pub status: Words,
+    /// A callback that carries this does not tell the outcome: the provider has to be asked.
+    pub ask_when: Option<Pick>,
     /// Where the links are.
     pub links: Vec<Pick>,
 }

@@ -13,6 +13,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::generation::{Ambiguity, Generation, Job};
 use crate::http_guard::{never_sent, read_capped};
 use crate::outcome::{self, Reply, Report, SubmitAnswer};
+use crate::store::StoreError;
 use crate::template::{self, Variables};
 
 mod callback;
@@ -45,6 +46,11 @@ impl<'a> Provider<'a> {
     /// A provider described by `manifest`.
     pub fn new(backend: &'a Backend, manifest: &'a Manifest) -> Self {
         Self { backend, manifest }
+    }
+
+    /// The provider of a generation.
+    pub fn of(backend: &'a Backend, generation: &Generation) -> Result<Self, StoreError> {
+        Ok(Self::new(backend, backend.manifest(generation)?))
     }
 
     /// Hands in a generation's job. Called once for each claimed attempt: whatever is not certain is [`SubmitAnswer::Lost`].

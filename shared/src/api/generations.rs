@@ -1,0 +1,286 @@
+//! Generations, as they are asked for and seen.
+
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::compiled;
+use crate::catalog::Params;
+use crate::credits::Credits;
+use crate::failure::{Charge, FailureClass};
+use crate::generation::{Ambiguity, Attempt, AttemptResult, Generation, LateState, State, StoredResult};
+use crate::ids::{AssetId, GenerationId};
+
+/// `POST /v1/generations`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateGeneration {
+    /// A model's name or alias, from `GET /v1/models`.
+    pub model: String,
+    /// The model's parameters, as its `params` schema says.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub params: Map<String, Value>,
+}
+
+impl CreateGeneration {
+    /// What it looks like, for checking it with a reason for each mistake.
+    pub fn shape() -> &'static Params {
+        static SHAPE: LazyLock<Params> = LazyLock::new(|| compiled(CreateGeneration::SCHEMA));
+        &SHAPE
+    }
+
+    const SCHEMA: &'static str = r#"{
+        "type": "object", "additionalProperties": false, "required": ["model"],
+        "properties": {"model": {"type": "string", "minLength": 1, "maxLength": 200}, "params": {"type": "object"}}
+    }"#;
+}
+
+/// The answer to `POST /v1/generations`, given again for a repeated `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CreatedGeneration {
+    /// Ask for it at `GET /v1/generations/{id}`.
+    #[schema(value_type = String)]
+    pub id: GenerationId,
+    /// `queued`.
+    pub status: Status,
+    /// `queued`.
+    pub phase: String,
+    /// What it costs: held now, charged when it succeeds.
+    #[schema(value_type = u64)]
+    pub cost: Credits,
+    /// What was available before the hold.
+    #[schema(value_type = u64)]
+    pub balance_before: Credits,
+    /// What is available now.
+    #[schema(value_type = u64)]
+    pub balance_after: Credits,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+/// The public words for where a generation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Queued,
+    Processing,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+impl Status {
+    /// The word for a state.
+    pub fn of(state: &State) -> Self {
+        match state {
+            State::Queued { .. } => Self::Queued,
+            State::Claimed { .. } | State::Running { .. } | State::Unconfirmed { .. } | State::Collecting { .. } => {
+                Self::Processing
+            }
+            State::Succeeded { .. } => Self::Succeeded,
+            State::Failed { .. } => Self::Failed,
+            State::Canceled { .. } => Self::Canceled,
+        }
+    }
+}
+
+/// A generation, as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct GenerationView {
+    #[schema(value_type = String)]
+    pub id: GenerationId,
+    pub status: Status,
+    /// More exactly: queued, submitting, running, unconfirmed, collecting, succeeded, failed, canceled.
+    pub phase: String,
+    /// Percent done, 0 to 100.
+    pub progress: u8,
+    /// How many jobs the provider will do before this one, when it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u32>,
+    pub model: String,
+    pub provider: String,
+    #[schema(value_type = Object)]
+    pub params: Map<String, Value>,
+    /// Every time it was given to a provider, oldest first.
+    pub attempts: Vec<AttemptView>,
+    /// What is held for it, or was.
+    #[schema(value_type = u64)]
+    pub cost: Credits,
+    /// What was charged: 0 until it ends.
+    #[schema(value_type = u64)]
+    pub charged: Credits,
+    /// Empty until it succeeds.
+    pub results: Vec<ResultView>,
+    /// Why it failed.
+    pub error: Option<ErrorView>,
+    /// Set while nobody knows whether the provider took the job: the credits stay held until there is evidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<UnconfirmedView>,
+    /// Results that arrived after it had ended: stored, not charged.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub late_results: Vec<ResultView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub cancel_requested_at: Option<Timestamp>,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AttemptView {
+    /// 1, 2, 3…
+    pub number: u32,
+    pub provider: String,
+    /// submitting, accepted, unconfirmed, succeeded, failed, canceled.
+    pub status: String,
+    /// The provider's id of the job.
+    pub provider_job: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<AttemptError>,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub answered_at: Option<Timestamp>,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AttemptError {
+    pub class: FailureClass,
+    pub message: String,
+}
+
+/// One result file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResultView {
+    /// A link that works for a while; ask again for a new one.
+    pub url: String,
+    pub content_type: String,
+    pub bytes: u64,
+    /// Can be given as an input to further generations.
+    #[schema(value_type = String)]
+    pub asset_id: AssetId,
+}
+
+/// Why a generation failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ErrorView {
+    pub class: FailureClass,
+    pub message: String,
+    /// What the failure cost: none, or the full price.
+    pub charge: Charge,
+}
+
+/// A submit whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UnconfirmedView {
+    pub reason: Ambiguity,
+    /// Without evidence by then it fails and the credits are released.
+    #[schema(value_type = String, format = DateTime)]
+    pub resolves_by: Timestamp,
+}
+
+impl GenerationView {
+    /// `link` makes a download link for an S3 key.
+    pub fn of(generation: &Generation, link: impl Fn(&StoredResult) -> String) -> Self {
+        let view = |result: &StoredResult| ResultView {
+            url: link(result),
+            content_type: result.content_type.clone(),
+            bytes: result.bytes,
+            asset_id: result.asset,
+        };
+        let mut out = Self {
+            id: generation.id,
+            status: Status::of(&generation.state),
+            phase: generation.state.phase().to_owned(),
+            progress: progress(&generation.state),
+            queue_position: None,
+            model: generation.order.model.clone(),
+            provider: generation.order.provider.clone(),
+            params: generation.order.params.clone(),
+            attempts: generation.attempts.iter().map(AttemptView::of).collect(),
+            cost: generation.hold,
+            charged: Credits::ZERO,
+            results: Vec::new(),
+            error: None,
+            unconfirmed: None,
+            late_results: Vec::new(),
+            cancel_requested_at: generation.cancel_requested_at,
+            created_at: generation.created_at,
+            finished_at: None,
+        };
+        match &generation.state {
+            State::Queued { .. } | State::Claimed { .. } | State::Collecting { .. } => {}
+            State::Running { queue_position, .. } => out.queue_position = *queue_position,
+            State::Unconfirmed { reason, resolves_by, .. } => {
+                out.unconfirmed = Some(UnconfirmedView { reason: *reason, resolves_by: *resolves_by });
+            }
+            State::Succeeded { results, charged, finished_at } => {
+                out.results = results.iter().map(view).collect();
+                (out.charged, out.finished_at) = (*charged, Some(*finished_at));
+            }
+            State::Failed { failure, charged, finished_at } => {
+                let charge = if *charged > Credits::ZERO { Charge::Full } else { Charge::None };
+                out.error = Some(ErrorView { class: failure.class, message: failure.message.clone(), charge });
+                (out.charged, out.finished_at) = (*charged, Some(*finished_at));
+            }
+            State::Canceled { charged, finished_at } => (out.charged, out.finished_at) = (*charged, Some(*finished_at)),
+        }
+        if let Some(LateState::Stored { results }) = generation.late.as_ref().map(|late| &late.state) {
+            out.late_results = results.iter().map(view).collect();
+        }
+        out
+    }
+}
+
+/// By phase where the provider does not say more; a provider's own percentage fills the span of `running`.
+fn progress(state: &State) -> u8 {
+    match state {
+        State::Queued { .. } | State::Failed { .. } | State::Canceled { .. } => 0,
+        State::Claimed { .. } => 5,
+        State::Unconfirmed { .. } => 10,
+        State::Running { progress, .. } => 10 + progress.unwrap_or(0) / 5 * 4,
+        State::Collecting { .. } => 95,
+        State::Succeeded { .. } => 100,
+    }
+}
+
+impl AttemptView {
+    fn of(attempt: &Attempt) -> Self {
+        let (status, error) = match &attempt.result {
+            AttemptResult::Submitting => ("submitting", None),
+            AttemptResult::Accepted => ("accepted", None),
+            AttemptResult::Unconfirmed { .. } => ("unconfirmed", None),
+            AttemptResult::Succeeded => ("succeeded", None),
+            AttemptResult::Canceled => ("canceled", None),
+            AttemptResult::Failed { failure } => {
+                ("failed", Some(AttemptError { class: failure.class, message: failure.message.clone() }))
+            }
+        };
+        Self {
+            number: attempt.number,
+            provider: attempt.provider.clone(),
+            status: status.to_owned(),
+            provider_job: attempt.job.clone(),
+            error,
+            started_at: attempt.claimed_at,
+            answered_at: attempt.answered_at,
+        }
+    }
+}
+
+/// `GET /v1/generations`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct GenerationList {
+    /// Newest first.
+    pub generations: Vec<GenerationView>,
+    /// Give it as `cursor` for the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
