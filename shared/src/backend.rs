@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use jiff::Timestamp;
 
+use crate::api::GenerationView;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::{Catalog, ManifestError};
 use crate::clock::{Clock, random_bytes};
@@ -124,14 +125,29 @@ impl Backend {
         self.store.generation(id).await?.ok_or_else(|| StoreError::Missing { what: format!("generation `{id}`") })
     }
 
-    /// Download links for all results of a generation, by S3 key.
-    pub async fn result_links(&self, generation: &Generation) -> Result<HashMap<String, String>, crate::results::StoreError> {
-        let results = match (&generation.state, generation.late.as_ref().map(|late| &late.state)) {
-            (State::Succeeded { results, .. }, _) | (_, Some(LateState::Stored { results })) => results.as_slice(),
-            _ => &[],
+    /// A generation as its owner sees it, with links to its results.
+    pub async fn view(&self, generation: &Generation) -> Result<GenerationView, crate::results::StoreError> {
+        let links = self.result_links(generation).await?;
+        Ok(GenerationView::of(generation, |result| links.get(&result.key).cloned().unwrap_or_default()))
+    }
+
+    async fn result_links(&self, generation: &Generation) -> Result<HashMap<String, String>, crate::results::StoreError> {
+        let own = match &generation.state {
+            State::Succeeded { results, .. } => results.as_slice(),
+            State::Queued { .. }
+            | State::Claimed { .. }
+            | State::Running { .. }
+            | State::Unconfirmed { .. }
+            | State::Collecting { .. }
+            | State::Failed { .. }
+            | State::Canceled { .. } => &[],
         };
-        let mut links = HashMap::with_capacity(results.len());
-        for result in results {
+        let late = match generation.late.as_ref().map(|late| &late.state) {
+            Some(LateState::Stored { results }) => results.as_slice(),
+            Some(LateState::Collecting { .. } | LateState::Lost { .. }) | None => &[],
+        };
+        let mut links = HashMap::with_capacity(own.len() + late.len());
+        for result in own.iter().chain(late) {
             links.insert(result.key.clone(), self.bucket.presign_get(&result.key, self.config.link_expires, None).await?);
         }
         Ok(links)

@@ -64,11 +64,7 @@ pub fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
 
 /// The raw body.
 pub fn bytes(request: &Request) -> &[u8] {
-    match request.body() {
-        Body::Text(text) => text.as_bytes(),
-        Body::Binary(bytes) => bytes,
-        _ => &[],
-    }
+    request.body()
 }
 
 /// The body as a JSON object of this shape; each mistake has its own reason.

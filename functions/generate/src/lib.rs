@@ -50,6 +50,48 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::shape())?;
     let wait = wait(request)?;
     let claim = claim(request, &asked)?;
+    let accepted = match prepare(backend, account, &asked).await {
+        Ok(generation) => {
+            let accepted = backend.store.accept(&generation, claim.as_ref(), generation.created_at).await?;
+            if let Accepted::New { .. } = accepted {
+                let dispatch = Send::Dispatch { after: SignedDuration::ZERO };
+                let dispatch = Outgoing::of(dispatch, generation.id, account, generation.created_at);
+                backend.send_or_leave_to_the_poll(&dispatch).await;
+                let (id, cost) = (generation.id, generation.hold.get());
+                tracing::info!(generation = %id, %account, model = generation.order.model, cost, "accepted");
+            }
+            answer(&generation, accepted)?
+        }
+        // A repeated request gets its first answer even if it would be refused today.
+        Err(problem) => match &claim {
+            Some(claim) => match backend.store.earlier_answer(account, claim, backend.now()).await? {
+                Some(Accepted::Replayed(record)) => (replay(&record), true),
+                Some(Accepted::KeyReused | Accepted::New { .. } | Accepted::Refused(_)) | None => return Err(problem),
+            },
+            None => return Err(problem),
+        },
+    };
+    let (created, replayed) = accepted;
+    let ended = match wait {
+        Some(seconds) => wait_for_end(backend, created.id, seconds).await?,
+        None => None,
+    };
+    let mut response = match ended {
+        Some(generation) => endpoint::json(200, &backend.view(&generation).await?),
+        None => endpoint::json(202, &created),
+    };
+    let headers = response.headers_mut();
+    if let Ok(location) = format!("/v1/generations/{}", created.id).parse() {
+        headers.insert("location", location);
+    }
+    if replayed {
+        headers.insert("idempotency-replayed", lambda_http::http::HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Checks what was asked and makes the record of it, not yet written.
+async fn prepare(backend: &Backend, account: AccountId, asked: &CreateGeneration) -> Result<Generation, Problem> {
     let model = backend.catalog.model(&asked.model).ok_or_else(|| {
         let name: String = asked.model.chars().take(80).collect();
         Problem::new(422, "unknown_model", "Unknown model", format!("there is no model `{name}`; `GET /v1/models` lists them"))
@@ -70,37 +112,20 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
         inputs,
     };
     let due_at = now + model.provider.rules(&backend.config.limits).requeue_every;
-    let generation = Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, now, due_at);
-    let (created, replayed) = match backend.store.accept(&generation, claim.as_ref(), now).await? {
-        Accepted::New { balance_before, balance_after } => {
-            let dispatch = Outgoing::of(Send::Dispatch { after: SignedDuration::ZERO }, generation.id, account, now);
-            backend.send_or_leave_to_the_poll(&dispatch).await;
-            tracing::info!(generation = %generation.id, %account, model = generation.order.model, cost = cost.get(), "accepted");
-            (created(&generation, balance_before, balance_after), false)
-        }
-        Accepted::Replayed(record) => (replay(&record), true),
+    Ok(Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, now, due_at))
+}
+
+/// The answer to a request that was written, or was written before.
+fn answer(generation: &Generation, accepted: Accepted) -> Result<(CreatedGeneration, bool), Problem> {
+    match accepted {
+        Accepted::New { balance_before, balance_after } => Ok((created(generation, balance_before, balance_after), false)),
+        Accepted::Replayed(record) => Ok((replay(&record), true)),
         Accepted::KeyReused => {
             let detail = "this `Idempotency-Key` was used with another request: use a new key for a new request";
-            return Err(Problem::new(422, "idempotency_key_reused", "Idempotency key reused", detail).at("Idempotency-Key"));
+            Err(Problem::new(422, "idempotency_key_reused", "Idempotency key reused", detail).at("Idempotency-Key"))
         }
-        Accepted::Refused(refusal) => return Err(refused(&refusal)),
-    };
-    let ended = match wait {
-        Some(seconds) => wait_for_end(backend, created.id, seconds).await?,
-        None => None,
-    };
-    let mut response = match ended {
-        Some(generation) => endpoint::json(200, &view(backend, &generation).await?),
-        None => endpoint::json(202, &created),
-    };
-    let headers = response.headers_mut();
-    if let Ok(location) = format!("/v1/generations/{}", created.id).parse() {
-        headers.insert("location", location);
+        Accepted::Refused(refusal) => Err(refused(&refusal)),
     }
-    if replayed {
-        headers.insert("idempotency-replayed", lambda_http::http::HeaderValue::from_static("true"));
-    }
-    Ok(response)
 }
 
 /// Stop a generation. One that a provider works on is stopped by the provider first: until then it is shown as it is, with
@@ -120,14 +145,9 @@ pub async fn cancel(backend: &Backend, request: &Request, id: &str) -> Result<Re
         let detail = format!("the generation is {} already; nothing was changed", generation.state.phase());
         return Err(Problem::new(409, "too_late", "Too late to cancel", detail));
     }
-    let view = view(backend, applied.generation()).await?;
+    let view = backend.view(applied.generation()).await?;
     let status = if view.status == Status::Canceled { 200 } else { 202 };
     Ok(endpoint::json(status, &view))
-}
-
-async fn view(backend: &Backend, generation: &Generation) -> Result<GenerationView, Problem> {
-    let links = backend.result_links(generation).await?;
-    Ok(GenerationView::of(generation, |result| links.get(&result.key).cloned().unwrap_or_default()))
 }
 
 fn claim(request: &Request, asked: &CreateGeneration) -> Result<Option<IdempotencyClaim>, Problem> {

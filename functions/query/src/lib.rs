@@ -6,7 +6,6 @@ use shared::api::{
 };
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
-use shared::generation::Generation;
 use shared::ids::{AssetId, GenerationId};
 
 /// Answers the `GET` routes.
@@ -24,11 +23,6 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
 }
 
-async fn view(backend: &Backend, generation: &Generation) -> Result<GenerationView, Problem> {
-    let links = backend.result_links(generation).await?;
-    Ok(GenerationView::of(generation, |result| links.get(&result.key).cloned().unwrap_or_default()))
-}
-
 /// The account's generations, newest first.
 #[utoipa::path(get, path = "/v1/generations",
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query)),
@@ -43,7 +37,7 @@ pub async fn generations(backend: &Backend, request: &Request) -> Result<Respons
         .ok_or_else(endpoint::bad_cursor)?;
     let mut generations = Vec::with_capacity(page.items.len());
     for generation in &page.items {
-        generations.push(view(backend, generation).await?);
+        generations.push(backend.view(generation).await?);
     }
     Ok(endpoint::json(200, &GenerationList { generations, next_cursor: page.next }))
 }
@@ -56,7 +50,7 @@ pub async fn generation(backend: &Backend, request: &Request, id: &str) -> Resul
     let not_found = || Problem::not_found("generation", id);
     let generation_id: GenerationId = id.parse().map_err(|_| not_found())?;
     let generation = backend.store.generation(generation_id).await?.filter(|generation| generation.account == account);
-    Ok(endpoint::json(200, &view(backend, &generation.ok_or_else(not_found)?).await?))
+    Ok(endpoint::json(200, &backend.view(&generation.ok_or_else(not_found)?).await?))
 }
 
 /// What can be asked for, and what it costs.

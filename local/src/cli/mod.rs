@@ -79,9 +79,7 @@ impl Common {
 
     fn start_logging(&self, default: &str) {
         let filter = self.log.as_deref().unwrap_or(default);
-        let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(default));
         // s3s logs whole requests at debug, presigned links included.
-        let filter = filter.add_directive(tracing::Level::WARN.into()).to_string();
         let filter = EnvFilter::new(format!("{filter},s3s=warn,s3s_fs=warn"));
         let ansi = std::io::stderr().is_terminal();
         let _ =

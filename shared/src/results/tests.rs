@@ -1,3 +1,4 @@
+#![allow(clippy::disallowed_methods, reason = "these requests play the customer and the provider")]
 use std::io;
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use super::transact::{Conflict, Role, Write, Written};
 use super::{Accepted, CommitError, IdempotencyClaim, IdempotencyRecord, Store, StoreError};
 use crate::assets::Asset;
 use crate::generation::Generation;
+use crate::ids::AccountId;
 use crate::ledger::{Account, Posting};
 use crate::lifecycle::Decision;
 
@@ -34,7 +35,7 @@ impl Store {
                 Ok(Accepted::New { balance_before: before.available, balance_after: after.available })
             }
             // A repeated request is answered as it was the first time, even when the balance would not allow it again.
-            PostOutcome::Refused(refusal) => match self.earlier_answer(generation, claim, now).await? {
+            PostOutcome::Refused(refusal) => match self.own_or_earlier_answer(generation, claim, now).await? {
                 Some(earlier) => Ok(earlier),
                 None => Ok(Accepted::Refused(refusal)),
             },
@@ -49,7 +50,7 @@ impl Store {
         conflicts: Vec<Conflict>,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
-        if let Some(earlier) = self.earlier_answer(generation, claim, now).await? {
+        if let Some(earlier) = self.own_or_earlier_answer(generation, claim, now).await? {
             return Ok(earlier);
         }
         // The id is ours alone: if its hold exists, an earlier sending of this very transaction was written and its answer lost.
@@ -62,24 +63,32 @@ impl Store {
         Err(StoreError::Missing { what: format!("a free place for generation `{}`", generation.id) })
     }
 
-    async fn earlier_answer(
+    async fn own_or_earlier_answer(
         &self,
         generation: &Generation,
         claim: Option<&IdempotencyClaim>,
         now: Timestamp,
     ) -> Result<Option<Accepted>, StoreError> {
         let Some(claim) = claim else { return Ok(None) };
-        let record = self.idempotency(generation.account, &claim.key_hash).await?;
-        Ok(record.filter(|record| record.expires_at >= now).and_then(|record| {
-            if record.payload != claim.payload {
-                Some(Accepted::KeyReused)
-            } else if record.generation == generation.id {
-                // Our own transaction, whose answer was lost.
-                Some(Accepted::New { balance_before: record.balance_before, balance_after: record.balance_after })
-            } else {
-                Some(Accepted::Replayed(record))
+        Ok(self.earlier_answer(generation.account, claim, now).await?.map(|earlier| match earlier {
+            // Our own transaction, whose answer was lost.
+            Accepted::Replayed(record) if record.generation == generation.id => {
+                Accepted::New { balance_before: record.balance_before, balance_after: record.balance_after }
             }
+            other @ (Accepted::New { .. } | Accepted::Replayed(_) | Accepted::KeyReused | Accepted::Refused(_)) => other,
         }))
+    }
+
+    /// What became of an earlier request with this key: replayed, or refused because it was another request.
+    pub async fn earlier_answer(
+        &self,
+        account: AccountId,
+        claim: &IdempotencyClaim,
+        now: Timestamp,
+    ) -> Result<Option<Accepted>, StoreError> {
+        let record = self.idempotency(account, &claim.key_hash).await?;
+        let record = record.filter(|record| record.expires_at >= now);
+        Ok(record.map(|record| if record.payload == claim.payload { Accepted::Replayed(record) } else { Accepted::KeyReused }))
     }
 
     /// Writes a decision, if the generation is still as it was when it was decided.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::items::Item;
@@ -91,12 +92,7 @@ impl Store {
                 Ok(_) => return Ok(Written::Done),
                 Err(error) => error,
             };
-            let Some(canceled) = error.as_service_error().and_then(|error| match error {
-                aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
-                    canceled,
-                ) => Some(canceled),
-                _ => None,
-            }) else {
+            let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() else {
                 return Err(StoreError::table("write a transaction", error));
             };
             let reasons = canceled.cancellation_reasons();
