@@ -48,6 +48,8 @@ pub struct Limits {
     pub claim_lease: SignedDuration,
     /// See [`Rules::collect_lease`].
     pub collect_lease: SignedDuration,
+    /// See [`Rules::requeue_every`].
+    pub requeue_every: SignedDuration,
     /// Replaces every manifest's `unconfirmed_s`.
     pub unconfirmed_for: Option<SignedDuration>,
 }
@@ -119,7 +121,7 @@ impl Manifest {
             submit_repeat_safe: self.submit_repeat_safe,
             max_attempts: 5,
             max_collect_tries: 6,
-            requeue_every: seconds(60),
+            requeue_every: limits.requeue_every,
             queue_limit: SignedDuration::from_hours(24),
             policies: self.policies.clone(),
         }

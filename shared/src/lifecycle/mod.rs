@@ -37,7 +37,7 @@ pub struct Rules {
     pub max_attempts: u32,
     /// Tries to copy the results in all.
     pub max_collect_tries: u32,
-    /// How often a waiting generation is put back on the queue.
+    /// When a waiting generation is put on the queue again for the first time; each further pause is as long as it has waited.
     pub requeue_every: SignedDuration,
     /// How long a generation may wait in all.
     pub queue_limit: SignedDuration,

@@ -320,8 +320,11 @@ impl Step<'_> {
             let failure = Failure::new(FailureClass::Expired, "no worker could take it in time");
             return Ok(self.end_failed(&failure));
         }
+        // Twice as long each time: in a long backlog the message is still in the queue, and copies of it only make the backlog longer.
+        let waited = self.now.duration_since(self.generation.created_at);
+        let pause = self.rules.requeue_every.max(waited);
         let state = State::Queued { not_before };
-        let mut decision = self.decision(state, Some(self.now.max(not_before) + self.rules.requeue_every));
+        let mut decision = self.decision(state, Some(self.now.max(not_before) + pause));
         let after = not_before.duration_since(self.now).clamp(SignedDuration::ZERO, MAX_DELAY);
         decision.send.push(Send::Dispatch { after });
         Ok(decision)
