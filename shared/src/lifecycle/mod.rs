@@ -163,7 +163,7 @@ pub fn decide(generation: &Generation, event: &Event, rules: &Rules, now: Timest
         Event::AskFailed { attempt } => step.still_running(*attempt, None, None),
         Event::Woken { attempt, job } => step.woken(*attempt, job.as_ref()),
         Event::Stored { attempt, results } => step.stored(*attempt, results),
-        Event::CollectDelayed { attempt, failure } => step.collect_again(*attempt, failure),
+        Event::CollectDelayed { attempt, failure } => step.collect_delayed(*attempt, failure),
         Event::CollectFailed { attempt, failure } => step.collect_failed(*attempt, failure),
         Event::CancelRequested => step.cancel_requested(),
         Event::Due => step.due(),

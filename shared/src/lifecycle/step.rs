@@ -82,7 +82,8 @@ impl Step<'_> {
         }
         let canceling = self.generation.cancel_requested_at.is_some();
         let mut decision = if canceling {
-            self.end_canceled()
+            // The price is for what the provider did, not for what the customer wished.
+            self.end_canceled(failure.class)
         } else if self.rules.policies.of(failure.class).retry == Retry::Same && attempt < self.rules.max_attempts {
             self.queue_again(retry_after.unwrap_or_else(|| self.rules.retry.after(attempt - 1)))
         } else {
@@ -162,7 +163,7 @@ impl Step<'_> {
         }
         match &self.generation.state {
             State::Claimed { .. } | State::Running { .. } | State::Unconfirmed { .. } => {
-                let mut decision = self.end_canceled();
+                let mut decision = self.end_canceled(FailureClass::Canceled);
                 decision.answer(attempt, self.now, AttemptResult::Canceled, None);
                 Ok(decision)
             }
@@ -236,15 +237,19 @@ impl Step<'_> {
         Ok(decision)
     }
 
-    pub(super) fn collect_again(&self, attempt: u32, failure: &Failure) -> Decided {
+    /// This copy has failed; the next one begins when it falls due.
+    pub(super) fn collect_delayed(&self, attempt: u32, failure: &Failure) -> Decided {
         if let Some(late) = self.pending_late().filter(|late| late.attempt == attempt) {
-            let LateState::Collecting { job, outcome, tries } = &late.state else { return Err(Unchanged::AlreadySo) };
-            if *tries >= self.rules.max_collect_tries {
+            let LateState::Collecting { tries, .. } = late.state else { return Err(Unchanged::AlreadySo) };
+            if tries >= self.rules.max_collect_tries {
                 return Ok(self.late_becomes(LateState::Lost { failure: failure.clone() }, &[]));
             }
-            let again = LateState::Collecting { job: job.clone(), outcome: outcome.clone(), tries: tries + 1 };
-            let mut decision = self.late_becomes(again, &[]);
-            decision.next.due_at = Some(self.now + self.rules.retry.after(*tries));
+            // Until the generation has ended its due time is its own, a deadline above all: the late result has to wait.
+            if !self.generation.state.is_terminal() {
+                return Err(Unchanged::NotYet);
+            }
+            let mut decision = self.late_becomes(late.state.clone(), &[]);
+            decision.next.due_at = Some(self.now + self.rules.retry.after(tries));
             return Ok(decision);
         }
         self.current(attempt)?;
@@ -253,7 +258,7 @@ impl Step<'_> {
             return self.collect_failed(attempt, failure);
         }
         let lease_until = self.now + self.rules.retry.after(*tries);
-        let state = State::Collecting { job: job.clone(), outcome: outcome.clone(), tries: tries + 1, lease_until };
+        let state = State::Collecting { job: job.clone(), outcome: outcome.clone(), tries: *tries, lease_until };
         let mut decision = self.decision(state, Some(lease_until));
         self.nudge_before_the_tick(&mut decision, lease_until);
         Ok(decision)
@@ -272,7 +277,7 @@ impl Step<'_> {
 
     pub(super) fn cancel_requested(&self) -> Decided {
         match &self.generation.state {
-            State::Queued { .. } => Ok(self.end_canceled()),
+            State::Queued { .. } => Ok(self.end_canceled(FailureClass::Canceled)),
             State::Claimed { .. } | State::Running { .. } | State::Unconfirmed { .. } => {
                 if self.generation.cancel_requested_at.is_some() {
                     return Err(Unchanged::AlreadySo);
@@ -301,16 +306,7 @@ impl Step<'_> {
             // Only the provider knows: the poll function asks it and brings the answer as an event.
             State::Running { .. } => Err(Unchanged::AlreadySo),
             State::Unconfirmed { .. } => self.nobody_confirmed(),
-            State::Collecting { .. } => {
-                let failure = Failure::new(FailureClass::ResultLost, "the result could not be copied");
-                let mut decision = self.collect_again(self.generation.attempt(), &failure)?;
-                if let State::Collecting { lease_until, .. } = &mut decision.next.state {
-                    *lease_until = self.now + self.rules.collect_lease;
-                    decision.next.due_at = Some(*lease_until);
-                    decision.send = vec![Send::Collect];
-                }
-                Ok(decision)
-            }
+            State::Collecting { job, outcome, tries, .. } => self.collect_is_due(job.as_ref(), outcome, *tries),
             State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => self.late_is_due(),
         }
     }
@@ -332,7 +328,7 @@ impl Step<'_> {
 
     fn nobody_confirmed(&self) -> Decided {
         let mut decision = if self.generation.cancel_requested_at.is_some() {
-            self.end_canceled()
+            self.end_canceled(FailureClass::Canceled)
         } else {
             let message = "the provider's answer was lost and no sign of the job came in time";
             self.end_failed(&Failure::new(FailureClass::Expired, message))
@@ -341,14 +337,29 @@ impl Step<'_> {
         Ok(decision)
     }
 
+    fn collect_is_due(&self, job: Option<&Job>, outcome: &Outcome, tries: u32) -> Decided {
+        if tries >= self.rules.max_collect_tries {
+            let failure = Failure::new(FailureClass::ResultLost, "the result could not be copied");
+            return self.collect_failed(self.generation.attempt(), &failure);
+        }
+        let lease_until = self.now + self.rules.collect_lease;
+        let state = State::Collecting { job: job.cloned(), outcome: outcome.clone(), tries: tries + 1, lease_until };
+        let mut decision = self.decision(state, Some(lease_until));
+        decision.send.push(Send::Collect);
+        Ok(decision)
+    }
+
     fn late_is_due(&self) -> Decided {
         let late = self.pending_late().ok_or(Unchanged::AlreadySo)?;
-        let failure = Failure::new(FailureClass::ResultLost, "the late result could not be copied");
-        let mut decision = self.collect_again(late.attempt, &failure)?;
-        if decision.next.due_at.is_some() {
-            decision.next.due_at = Some(self.now + self.rules.collect_lease);
-            decision.send = vec![Send::Collect];
+        let LateState::Collecting { job, outcome, tries } = &late.state else { return Err(Unchanged::AlreadySo) };
+        if *tries >= self.rules.max_collect_tries {
+            let failure = Failure::new(FailureClass::ResultLost, "the late result could not be copied");
+            return Ok(self.late_becomes(LateState::Lost { failure }, &[]));
         }
+        let again = LateState::Collecting { job: job.clone(), outcome: outcome.clone(), tries: tries + 1 };
+        let mut decision = self.late_becomes(again, &[]);
+        decision.next.due_at = Some(self.now + self.rules.collect_lease);
+        decision.send.push(Send::Collect);
         Ok(decision)
     }
 
@@ -358,10 +369,8 @@ impl Step<'_> {
         self.end(state, charged)
     }
 
-    fn end_canceled(&self) -> Decision {
-        let charged = self.charge_for(FailureClass::Canceled);
-        // Nothing was ever sent to a provider: nothing can have been billed.
-        let charged = if self.generation.attempts.is_empty() { Credits::ZERO } else { charged };
+    fn end_canceled(&self, class: FailureClass) -> Decision {
+        let charged = self.charge_for(class);
         self.end(State::Canceled { charged, finished_at: self.now }, charged)
     }
 
@@ -377,6 +386,10 @@ impl Step<'_> {
     }
 
     fn charge_for(&self, class: FailureClass) -> Credits {
+        // While it waits nothing of it is at a provider: nothing can be billed for its end.
+        if let State::Queued { .. } = self.generation.state {
+            return Credits::ZERO;
+        }
         match self.rules.policies.of(class).charge {
             Charge::None => Credits::ZERO,
             Charge::Full => self.generation.hold,

@@ -1,0 +1,237 @@
+//! Every event in every state: what happens, or why nothing does.
+
+use std::collections::BTreeSet;
+
+use super::{EVENTS, check, rules};
+
+const QUEUED: &str = "
+    ? claim                  -> submitting, due 30s
+    ? accepted 1             -> stale
+    ? failed 1 throttled     -> stale
+    ? lost 1                 -> stale
+    ? succeeded 1            -> stale
+    ? provider_canceled 1    -> stale
+    ? asking 1               -> stale
+    ? still_running 1        -> stale
+    ? ask_failed 1           -> stale
+    ? woken 1                -> stale
+    ? woken 1 job            -> stale
+    ? stored 1               -> stale
+    ? collect_delayed 1      -> stale
+    ? collect_failed 1       -> stale
+    ? cancel                 -> canceled, release 7
+    ? due                    -> not yet
+    ? +60s due               -> queued, dispatch in 0s, due 60s";
+
+const QUEUED_AGAIN: &str = "
+    claim                    -> submitting, due 30s
+    failed 1 throttled       -> queued, dispatch in 2s, due 62s
+    ? claim                  -> not yet
+    ? +2s claim              -> submitting, due 30s
+    ? accepted 1             -> already so
+    ? failed 1 throttled     -> already so
+    ? lost 1                 -> already so
+    ? succeeded 1            -> collecting, try 1, collect, due 90s
+    ? provider_canceled 1    -> already so
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> already so
+    ? woken 1 job            -> already so
+    ? stored 1               -> already so
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> canceled, release 7
+    ? due                    -> not yet
+    ? +62s due               -> queued, dispatch in 0s, due 60s";
+
+const SUBMITTING: &str = "
+    claim                    -> submitting, due 30s
+    ? claim                  -> already so
+    ? accepted 1             -> running, nudge in 10s, due 10s
+    ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
+    ? failed 1 moderated     -> failed moderated, release 7
+    ? lost 1                 -> unconfirmed, due 300s
+    ? succeeded 1            -> collecting, try 1, collect, due 90s
+    ? provider_canceled 1    -> failed provider_failed, release 7
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> not yet
+    ? woken 1 job            -> running, nudge in 0s, due 0s
+    ? stored 1               -> already so
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> submitting, canceling, due 30s
+    ? due                    -> not yet
+    ? +30s due               -> unconfirmed, due 300s";
+
+const RUNNING: &str = "
+    claim                    -> submitting, due 30s
+    accepted 1               -> running, nudge in 10s, due 10s
+    ? claim                  -> already so
+    ? accepted 1             -> already so
+    ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
+    ? failed 1 moderated     -> failed moderated, release 7
+    ? lost 1                 -> already so
+    ? succeeded 1            -> collecting, try 1, collect, due 90s
+    ? provider_canceled 1    -> failed provider_failed, release 7
+    ? asking 1               -> not yet
+    ? +10s asking 1          -> running, due 45s
+    ? still_running 1        -> running, nudge in 20s, due 20s
+    ? +200s still_running 1  -> failed expired, release 7
+    ? ask_failed 1           -> running, nudge in 20s, due 20s
+    ? +200s ask_failed 1     -> failed expired, release 7
+    ? woken 1                -> running, nudge in 0s, due 0s
+    ? woken 1 job            -> running, nudge in 0s, due 0s
+    ? stored 1               -> already so
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> running, canceling, nudge in 0s, due 0s
+    ? due                    -> not yet
+    ? +10s due               -> already so";
+
+const UNCONFIRMED: &str = "
+    claim                    -> submitting, due 30s
+    lost 1                   -> unconfirmed, due 300s
+    ? claim                  -> already so
+    ? accepted 1             -> running, nudge in 10s, due 10s
+    ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
+    ? failed 1 moderated     -> failed moderated, release 7
+    ? lost 1                 -> already so
+    ? succeeded 1            -> collecting, try 1, collect, due 90s
+    ? provider_canceled 1    -> failed provider_failed, release 7
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> not yet
+    ? woken 1 job            -> running, nudge in 0s, due 0s
+    ? stored 1               -> already so
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> unconfirmed, canceling, due 300s
+    ? due                    -> not yet
+    ? +300s due              -> failed expired, release 7";
+
+const COLLECTING: &str = "
+    claim                    -> submitting, due 30s
+    accepted 1               -> running, nudge in 10s, due 10s
+    succeeded 1              -> collecting, try 1, collect, due 90s
+    ? claim                  -> already so
+    ? accepted 1             -> already so
+    ? failed 1 moderated     -> already so
+    ? lost 1                 -> already so
+    ? succeeded 1            -> already so
+    ? provider_canceled 1    -> already so
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> already so
+    ? woken 1 job            -> already so
+    ? stored 1               -> succeeded, charge 7 of 7, file 1
+    ? collect_delayed 1      -> collecting, try 1, nudge in 6s, due 6s
+    ? collect_failed 1       -> failed provider_failed, release 7
+    ? cancel                 -> too late
+    ? due                    -> not yet
+    ? +90s due               -> collecting, try 2, collect, due 90s";
+
+const SUCCEEDED: &str = "
+    claim                    -> submitting, due 30s
+    succeeded 1              -> collecting, try 1, collect, due 90s
+    stored 1                 -> succeeded, charge 7 of 7, file 1
+    ? claim                  -> already so
+    ? accepted 1             -> too late
+    ? failed 1 moderated     -> too late
+    ? lost 1                 -> already so
+    ? succeeded 1            -> already so
+    ? provider_canceled 1    -> too late
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> too late
+    ? woken 1 job            -> too late
+    ? stored 1               -> already so
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> too late
+    ? +9999s due             -> not yet";
+
+const FAILED: &str = "
+    claim                    -> submitting, due 30s
+    failed 1 moderated       -> failed moderated, release 7
+    ? claim                  -> already so
+    ? accepted 1             -> too late
+    ? failed 1 moderated     -> too late
+    ? lost 1                 -> already so
+    ? succeeded 1            -> failed moderated, collect, due 90s, late 1 collecting, try 1
+    ? provider_canceled 1    -> too late
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> too late
+    ? woken 1 job            -> too late
+    ? stored 1               -> already so
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> too late
+    ? +9999s due             -> not yet";
+
+const CANCELED: &str = "
+    claim                    -> submitting, due 30s
+    cancel                   -> submitting, canceling, due 30s
+    provider_canceled 1      -> canceled, release 7
+    ? claim                  -> already so
+    ? accepted 1             -> too late
+    ? failed 1 moderated     -> too late
+    ? lost 1                 -> already so
+    ? succeeded 1            -> canceled, collect, due 90s, late 1 collecting, try 1
+    ? provider_canceled 1    -> already so
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> too late
+    ? woken 1 job            -> too late
+    ? stored 1               -> already so
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> already so
+    ? +9999s due             -> not yet";
+
+/// The late result is under way, the generation is over: only the copying goes on.
+const LATE: &str = "
+    claim                    -> submitting, due 30s
+    failed 1 moderated       -> failed moderated, release 7
+    succeeded 1              -> failed moderated, collect, due 90s, late 1 collecting, try 1
+    ? claim                  -> already so
+    ? accepted 1             -> too late
+    ? failed 1 moderated     -> too late
+    ? lost 1                 -> already so
+    ? succeeded 1            -> already so
+    ? provider_canceled 1    -> too late
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> too late
+    ? woken 1 job            -> too late
+    ? stored 1               -> failed moderated, file 1, late 1 stored
+    ? stored 2               -> stale
+    ? collect_delayed 1      -> failed moderated, due 6s, late 1 collecting, try 1
+    ? collect_failed 1       -> failed moderated, late 1 lost
+    ? cancel                 -> too late
+    ? due                    -> not yet
+    ? +90s due               -> failed moderated, collect, due 90s, late 1 collecting, try 2";
+
+#[test]
+fn every_event_has_its_answer_in_every_state() {
+    let mut tried = BTreeSet::new();
+    for script in [QUEUED, QUEUED_AGAIN, SUBMITTING, RUNNING, UNCONFIRMED, COLLECTING, SUCCEEDED, FAILED, CANCELED, LATE] {
+        tried.extend(check(&rules(), script));
+    }
+    let phases = ["queued", "submitting", "running", "unconfirmed", "collecting", "succeeded", "failed", "canceled"];
+    let missing: Vec<_> = phases
+        .iter()
+        .flat_map(|phase| EVENTS.iter().map(move |event| (*phase, *event)))
+        .filter(|pair| !tried.contains(pair))
+        .collect();
+    assert!(missing.is_empty(), "no script tries {missing:?}");
+}

@@ -1,0 +1,284 @@
+//! Whatever happens, in whatever order and however often: the books stay right, and the end comes.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use proptest::test_runner::TestRunner;
+use serde_json::Value;
+
+use super::*;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+struct Move {
+    wait: Wait,
+    word: &'static str,
+    who: Who,
+    details: Details,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wait {
+    Seconds(i64),
+    UntilDue,
+}
+
+/// The attempt that an event speaks of.
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Current,
+    Previous,
+    /// The one whose late result is under way.
+    Late,
+    /// Any, right or wrong.
+    Number(u32),
+}
+
+impl Who {
+    fn attempt(self, generation: &Generation) -> u32 {
+        match self {
+            Self::Current => generation.attempt(),
+            Self::Previous => generation.attempt().saturating_sub(1),
+            Self::Late => generation.late.as_ref().map_or(generation.attempt(), |late| late.attempt),
+            Self::Number(number) => number,
+        }
+    }
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let wait = prop_oneof![
+        3 => Just(Wait::Seconds(0)),
+        3 => (0..60_i64).prop_map(Wait::Seconds),
+        1 => (0..5000_i64).prop_map(Wait::Seconds),
+        3 => Just(Wait::UntilDue),
+    ];
+    // Nothing much happens without a claim, and most failures end it.
+    let word =
+        prop_oneof![2 => Just("claim"), 4 => select(&["accepted", "failed", "lost", "succeeded"][..]), 6 => select(&EVENTS[..])];
+    let who = prop_oneof![
+        4 => Just(Who::Current),
+        3 => Just(Who::Previous),
+        2 => Just(Who::Late),
+        1 => (0..=4_u32).prop_map(Who::Number),
+    ];
+    let class = prop_oneof![6 => Just(FailureClass::Throttled), 1 => select(&FailureClass::ALL[..])];
+    let details = (class, option::of(0..2000_i64), any::<bool>(), option::of(0..=100_u8));
+    let details = details.prop_map(|(class, retry_after, names_job, progress)| Details {
+        class,
+        retry_after: retry_after.map(seconds),
+        job: names_job.then(|| provider_job(1)),
+        progress,
+    });
+    vec((wait, word, who, details).prop_map(|(wait, word, who, details)| Move { wait, word, who, details }), 0..=60)
+}
+
+fn any_rules() -> impl Strategy<Value = Rules> {
+    let billed = subsequence(FailureClass::ALL.to_vec(), 0..=11);
+    let repeated = subsequence(FailureClass::ALL.to_vec(), 0..=11);
+    let attempts = prop_oneof![1 => Just(1), 4 => 2..=4_u32];
+    (any::<bool>(), attempts, 1..=4_u32, option::weighted(0.3, (billed, repeated))).prop_map(
+        |(safe, attempts, tries, exceptions)| {
+            let policies = exceptions.map(|(billed, repeated)| {
+                let policy = |class: &FailureClass| {
+                    let charge = if billed.contains(class) { "full" } else { "none" };
+                    let retry = if repeated.contains(class) { "same" } else { "no" };
+                    (
+                        json!(class).as_str().expect("a word").to_owned(),
+                        json!({"charge": charge, "retry": retry, "alarm": "nobody"}),
+                    )
+                };
+                let all: Map<String, Value> = FailureClass::ALL.iter().map(policy).collect();
+                serde_json::from_value(all.into()).expect("policies")
+            });
+            Rules {
+                submit_repeat_safe: safe,
+                max_attempts: attempts,
+                max_collect_tries: tries,
+                policies: policies.unwrap_or_default(),
+                ..rules()
+            }
+        },
+    )
+}
+
+/// 2,000 histories, or as many as `PROPTEST_CASES` says.
+fn config() -> ProptestConfig {
+    const PROPTESTS_OWN_DEFAULT: u32 = 256;
+    let given = ProptestConfig::default();
+    let cases = if given.cases == PROPTESTS_OWN_DEFAULT { 2_000 } else { given.cases };
+    ProptestConfig { cases, source_file: Some(file!()), ..given }
+}
+
+#[test]
+fn no_history_closes_a_hold_twice_or_never_ends() {
+    let seen = RefCell::new(BTreeSet::new());
+    let config = config();
+    let thorough = config.cases >= 2_000;
+    let histories = (any_rules(), 0..=25_u64, moves(), any::<bool>());
+    let result = TestRunner::new(config).run(&histories, |(rules, hold, moves, provider_answers)| {
+        let mut life = Life::new(25, hold, rules.requeue_every);
+        for step in &moves {
+            match step.wait {
+                Wait::Seconds(s) => life.now += seconds(s),
+                Wait::UntilDue if life.generation.due_at.is_some() => life.wait_until_due(),
+                Wait::UntilDue => {}
+            }
+            let event = event(step.word, step.who.attempt(&life.generation), &step.details);
+            apply(&mut life, &event, &rules);
+            seen.borrow_mut().extend(landmarks(&life.generation));
+        }
+        let stored = serde_json::to_value(&life.generation).expect("serializes");
+        assert_eq!(serde_json::from_value::<Generation>(stored).expect("reads back"), life.generation);
+        reaches_its_end(&mut life, &rules, provider_answers);
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+    if thorough {
+        let all = ["queued", "submitting", "running", "unconfirmed", "collecting", "succeeded", "failed", "canceled"];
+        let all = all.into_iter().chain([
+            "canceling",
+            "late under way",
+            "late collecting",
+            "late stored",
+            "late lost",
+            "second attempt",
+        ]);
+        assert_eq!(*seen.borrow(), all.collect(), "the histories do not come everywhere");
+    }
+}
+
+fn landmarks(generation: &Generation) -> Vec<&'static str> {
+    let mut seen = vec![generation.state.phase()];
+    if generation.cancel_requested_at.is_some() {
+        seen.push("canceling");
+    }
+    if generation.attempt() == 2 {
+        seen.push("second attempt");
+    }
+    seen.extend(generation.late.as_ref().map(|late| match late.state {
+        LateState::Collecting { .. } if generation.state.is_terminal() => "late collecting",
+        LateState::Collecting { .. } => "late under way",
+        LateState::Stored { .. } => "late stored",
+        LateState::Lost { .. } => "late lost",
+    }));
+    seen
+}
+
+/// One event, and everything that must be true after it. Says whether anything changed: if not, there is nothing to write.
+fn apply(life: &mut Life, event: &Event, rules: &Rules) -> bool {
+    let Ok(decision) = decide(&life.generation, event, rules, life.now) else { return false };
+    keeps_its_promises(life, event, &decision, rules);
+    life.keep(decision);
+    books::agree(life);
+    assert!(life.generation.due_at.is_some() || life.generation.state.is_terminal(), "forgotten: {life:#?}");
+    true
+}
+
+fn keeps_its_promises(before: &Life, event: &Event, decision: &Decision, rules: &Rules) {
+    let (now, old, new) = (before.now, &before.generation, &decision.next);
+    let told = || format!("{event:?} at {now} made of {old:#?}\n{decision:#?}");
+    assert_eq!(new.version, old.version + 1, "{}", told());
+    let unchanging = |generation: &Generation| (generation.id, generation.account, generation.created_at, generation.hold);
+    assert!(unchanging(new) == unchanging(old) && new.order == old.order, "{}", told());
+    assert!(old.cancel_requested_at.is_none() || new.cancel_requested_at == old.cancel_requested_at, "{}", told());
+    if old.state.is_terminal() {
+        assert_eq!(new.state, old.state, "the end is the end: {}", told());
+    }
+    let ends = new.state.is_terminal() && !old.state.is_terminal();
+    assert_eq!(decision.posting.is_some(), ends, "money moves at the end and only there: {}", told());
+    if let Some(Posting::Charge { held, charge, .. }) = &decision.posting {
+        assert!(*held == old.hold && charge <= held, "{}", told());
+        assert!(!matches!(old.state, State::Queued { .. }), "charged for waiting: {}", told());
+    }
+    let files = matches!(event, Event::Stored { .. });
+    assert_eq!(!decision.assets.is_empty(), files, "{}", told());
+    due_when_its_state_says(now, decision, rules, &told);
+    pays_for_one_job_at_a_time(decision, rules, &told);
+    sends_what_its_state_needs(decision, &told);
+    if let Some(late) = &old.late {
+        let next = new.late.as_ref().expect("a late result is not forgotten");
+        assert_eq!((late.attempt, late.arrived_at), (next.attempt, next.arrived_at), "{}", told());
+        assert!(matches!(late.state, LateState::Collecting { .. }) || late == next, "{}", told());
+    }
+}
+
+/// Nothing else may move the time at which a state's patience ends: above all not the deadline of an unconfirmed submit.
+fn due_when_its_state_says(now: Timestamp, decision: &Decision, rules: &Rules, told: &dyn Fn() -> String) {
+    let new = &decision.next;
+    let late = new.late.as_ref().is_some_and(|late| matches!(late.state, LateState::Collecting { .. }));
+    match &new.state {
+        State::Queued { not_before } => assert!(new.due_at > Some(*not_before), "{}", told()),
+        State::Claimed { lease_until } | State::Collecting { lease_until, .. } => {
+            assert_eq!(new.due_at, Some(*lease_until), "{}", told())
+        }
+        State::Unconfirmed { resolves_by, .. } => assert_eq!(new.due_at, Some(*resolves_by), "{}", told()),
+        State::Running { expires_at, .. } => {
+            let latest = (now + rules.ask_lease).max(*expires_at);
+            assert!(new.due_at.is_some_and(|due| due <= latest), "{}", told());
+        }
+        State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => {
+            assert_eq!(new.due_at.is_some(), late, "{}", told())
+        }
+    }
+}
+
+/// A new attempt is claimed only when the fate of all earlier ones is known, and there are never too many.
+fn pays_for_one_job_at_a_time(decision: &Decision, rules: &Rules, told: &dyn Fn() -> String) {
+    let attempts = &decision.next.attempts;
+    assert!(attempts.len() <= rules.max_attempts as usize, "{}", told());
+    assert!(attempts.iter().zip(1..).all(|(attempt, number)| attempt.number == number), "{}", told());
+    if let Some((_, earlier)) = attempts.split_last() {
+        let known = earlier.iter().all(|attempt| match attempt.result {
+            AttemptResult::Failed { .. } | AttemptResult::Succeeded => true,
+            AttemptResult::Submitting | AttemptResult::Accepted | AttemptResult::Unconfirmed { .. } | AttemptResult::Canceled => {
+                false
+            }
+        });
+        assert!(known, "an earlier job may still be alive: {}", told());
+    }
+    assert!(decision.attempt.is_none_or(|number| attempts.iter().any(|attempt| attempt.number == number)), "{}", told());
+}
+
+fn sends_what_its_state_needs(decision: &Decision, told: &dyn Fn() -> String) {
+    let new = &decision.next;
+    for send in &decision.send {
+        let fits = match send {
+            Send::Dispatch { after } => {
+                matches!(new.state, State::Queued { .. }) && *after >= seconds(0) && *after <= seconds(900)
+            }
+            Send::Nudge { at } => new.due_at == Some(*at),
+            Send::Collect => {
+                let late = new.late.as_ref().is_some_and(|late| matches!(late.state, LateState::Collecting { .. }));
+                late || matches!(new.state, State::Collecting { .. })
+            }
+        };
+        assert!(fits, "{send:?} does not fit: {}", told());
+    }
+}
+
+/// The poll function alone, without any worker, callback or customer, brings everything to an end.
+fn reaches_its_end(life: &mut Life, rules: &Rules, provider_answers: bool) {
+    for _ in 0..100 {
+        if life.generation.due_at.is_none() {
+            assert!(life.generation.state.is_terminal(), "{life:#?}");
+            return;
+        }
+        life.wait_until_due();
+        let attempt = life.generation.attempt();
+        if let State::Running { .. } = life.generation.state {
+            assert!(apply(life, &Event::Asking { attempt }, rules), "what is due may be asked for: {life:#?}");
+            let answer = match provider_answers {
+                true => Event::StillRunning { attempt, progress: Some(1), queue_position: None },
+                false => Event::AskFailed { attempt },
+            };
+            assert!(apply(life, &answer, rules), "{life:#?}");
+        } else {
+            assert!(apply(life, &Event::Due, rules), "due, and nothing was done: {life:#?}");
+        }
+    }
+    panic!("it goes on for ever: {life:#?}");
+}
