@@ -208,11 +208,7 @@ fn worded(provider: &HttpProvider, class: FailureClass, own: Option<&str>, body:
     let message = match (own, class) {
         (Some(own), _) => own.to_owned(),
         // These speak of our account with the provider, which is not the customer's business.
-<<<<<<< HEAD
-        (None, FailureClass::ProviderAuth | FailureClass::ProviderFunds) => {
-=======
         (None, FailureClass::ProviderAuth | FailureClass::ProviderFunds | FailureClass::Throttled) => {
->>>>>>> wt-pure
             "the provider does not serve us at the moment".to_owned()
         }
         (None, _) => theirs().unwrap_or_else(|| "the provider gave no reason".to_owned()),

@@ -373,7 +373,11 @@ mod fal {
         check(&webhook("OK", json!({"payload": {"images": [image], "seed": 7}})), "succeeded https://v3.fal.media/files/a");
         check(&webhook("OK", json!({"payload": {"image": image}})), "succeeded https://v3.fal.media/files/a");
         let unserializable = "Response payload is not JSON serializable.";
-        check(&webhook("OK", json!({"payload": null, "payload_error": unserializable})), "unclear: a success without results");
+        check(
+            &webhook("OK", json!({"payload": null, "payload_error": unserializable})),
+            "unclear: the callback leaves the outcome open",
+        );
+        check(&webhook("OK", json!({"payload": {}})), "unclear: a success without results");
         let error = |payload: Value| webhook("ERROR", json!({"error": "Invalid status code: 422", "payload": payload}));
         check(&error(detail("value_error.missing", "field required")), "rejected_input: field required");
         check(&error(detail("content_policy_violation", "flagged")), "moderated: flagged");
@@ -381,7 +385,7 @@ mod fal {
         check(&error(Value::Null), "provider_failed: Invalid status code: 422");
         check(
             &webhook("ERROR", json!({"payload": null, "payload_error": unserializable})),
-            "provider_failed: the provider gave no reason",
+            "unclear: the callback leaves the outcome open",
         );
         // The words of the queue are not the words of its webhooks.
         check(&webhook("COMPLETED", json!({})), "unclear: the status `COMPLETED` is not in the manifest");

@@ -43,7 +43,7 @@ const QUEUED_AGAIN: &str = "
     ? collect_failed 1       -> already so
     ? cancel                 -> canceled, release 7
     ? due                    -> not yet
-    ? +62s due               -> queued, dispatch in 0s, due 60s";
+    ? +62s due               -> queued, dispatch in 0s, due 62s";
 
 const SUBMITTING: &str = "
     claim                    -> submitting, due 30s

@@ -134,7 +134,7 @@ impl Life {
         let now = start();
         let id = GenerationId::from_parts(1, [2; 10]);
         let account = AccountId::from_parts(1, [1; 10]);
-        let order = Order { model: "m".into(), provider: "p".into(), catalog_version: 1, params: Map::new() };
+        let order = Order { model: "m".into(), provider: "p".into(), catalog_version: 1, params: Map::new(), inputs: Vec::new() };
         let generation = Generation::accept(id, account, order, credits(hold), now, now + due_in);
         let mut life = Self { generation, account: Account::open(account, now), entries: Vec::new(), now };
         life.post(&Posting::Grant { reference: "welcome".into(), amount: credits(granted) });

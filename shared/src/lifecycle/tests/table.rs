@@ -171,7 +171,7 @@ fn a_certain_refusal_is_tried_again_up_to_the_limit() {
          +1s claim                        -> submitting, due 30s
          failed 1 throttled               -> stale
          failed 2 unavailable             -> queued, dispatch in 6s, due 66s
-         @due due                         -> queued, dispatch in 0s, due 60s
+         @due due                         -> queued, dispatch in 0s, due 86s
          claim                            -> submitting, due 30s
          failed 3 throttled retry 20s     -> failed throttled, release 7
          claim                            -> already so",
@@ -407,9 +407,9 @@ fn a_lost_dispatch_message_is_sent_again_until_the_queue_limit() {
         &rules(),
         "due                      -> not yet
          @due due                 -> queued, dispatch in 0s, due 60s
-         @due due                 -> queued, dispatch in 0s, due 60s
+         @due due                 -> queued, dispatch in 0s, due 120s
          ? claim                  -> submitting, due 30s
-         +3480s due               -> queued, dispatch in 0s, due 60s
+         +3480s due               -> queued, dispatch in 0s, due 3600s
          @due due                 -> failed expired, release 7",
     );
 }
