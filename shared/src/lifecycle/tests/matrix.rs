@@ -7,7 +7,10 @@ use super::{EVENTS, check, rules};
 const QUEUED: &str = "
     ? claim                  -> submitting, due 30s
     ? accepted 1             -> stale
+    ? accepted 0             -> stale
     ? failed 1 throttled     -> stale
+    ? failed 0 throttled     -> stale
+    ? succeeded 0            -> stale
     ? lost 1                 -> stale
     ? succeeded 1            -> stale
     ? provider_canceled 1    -> stale

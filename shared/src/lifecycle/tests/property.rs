@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngAlgorithm, TestRunner};
 use serde_json::Value;
 
 use super::*;
@@ -98,6 +98,8 @@ fn any_rules() -> impl Strategy<Value = Rules> {
                 submit_repeat_safe: safe,
                 max_attempts: attempts,
                 max_collect_tries: tries,
+                // Short, so that waiting for it does not take most of the test's time.
+                queue_limit: seconds(600),
                 policies: policies.unwrap_or_default(),
                 ..rules()
             }
@@ -110,7 +112,8 @@ fn config() -> ProptestConfig {
     const PROPTESTS_OWN_DEFAULT: u32 = 256;
     let given = ProptestConfig::default();
     let cases = if given.cases == PROPTESTS_OWN_DEFAULT { 2_000 } else { given.cases };
-    ProptestConfig { cases, source_file: Some(file!()), ..given }
+    // The default generator, ChaCha, takes most of the time in a debug build.
+    ProptestConfig { cases, rng_algorithm: RngAlgorithm::XorShift, source_file: Some(file!()), ..given }
 }
 
 #[test]
