@@ -44,6 +44,11 @@ impl Asset {
         }
     }
 
+    /// Its time is over: the bucket does not have it any more.
+    pub fn is_gone(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires_at| now > expires_at)
+    }
+
     /// As its owner sees it.
     pub fn view(&self, url: Option<String>) -> AssetView {
         AssetView {

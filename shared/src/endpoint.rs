@@ -128,6 +128,9 @@ pub fn problem(request: &Request, mut problem: Problem) -> Response<Body> {
     if let Some(seconds) = problem.retry_after {
         response.headers_mut().insert("retry-after", seconds.into());
     }
+    if problem.status == 401 {
+        response.headers_mut().insert("www-authenticate", http::HeaderValue::from_static("Bearer"));
+    }
     response
 }
 

@@ -50,6 +50,8 @@ pub struct Order {
     pub params: Map<String, Value>,
     /// The media that the parameters name.
     pub inputs: Vec<Input>,
+    /// When the price is for each result: what each costs. Results that do not come are not charged.
+    pub price_per_result: Option<Credits>,
 }
 
 /// A media file given to a model.
@@ -139,8 +141,8 @@ pub enum State {
     Running { job: Job, since: Timestamp, expires_at: Timestamp, polls: u32, progress: Option<u8>, queue_position: Option<u32> },
     /// The submit's answer was lost: the hold stays until there is evidence or the time is up.
     Unconfirmed { reason: Ambiguity, since: Timestamp, resolves_by: Timestamp },
-    /// The provider is done; the result is being copied to our bucket.
-    Collecting { job: Option<Job>, outcome: Outcome, tries: u32, lease_until: Timestamp },
+    /// The provider is done; the result is being copied to our bucket. `tries` counts the copies begun.
+    Collecting { job: Option<Job>, outcome: Outcome, since: Timestamp, tries: u32 },
     /// Stored and charged.
     Succeeded { results: Vec<StoredResult>, charged: Credits, finished_at: Timestamp },
     /// Ended without a result.
@@ -232,7 +234,7 @@ pub struct Late {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum LateState {
-    /// Being copied to our bucket.
+    /// Being copied to our bucket. `tries` counts the copies begun.
     Collecting { job: Option<Job>, outcome: Outcome, tries: u32 },
     /// In our bucket.
     Stored { results: Vec<StoredResult> },

@@ -8,6 +8,16 @@ use crate::failure::{Failure, FailureClass};
 use crate::generation::{Ambiguity, Job, Outcome, Source};
 use crate::pick::Pick;
 
+/// More results than any model makes; a record has to fit into 400 KB and its settlement into one transaction.
+const MAX_RESULTS: usize = 16;
+/// The longest id, address or link that is taken from an answer, in bytes.
+const MAX_FACT_BYTES: usize = 4_096;
+
+/// What a pick finds, unless it is absurdly long.
+pub fn fact(pick: &Pick, body: &Value) -> Option<String> {
+    pick.text(body).filter(|text| text.len() <= MAX_FACT_BYTES)
+}
+
 /// An HTTP answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
@@ -51,15 +61,15 @@ pub enum Report {
 pub fn read_submit(provider: &HttpProvider, reply: &Reply) -> SubmitAnswer {
     match reply.status {
         200..=299 => {
-            let Some(id) = provider.submit.job_id.text(&reply.body) else {
+            let Some(id) = provider.submit.job_id.text(&reply.body).filter(|id| id.len() <= MAX_FACT_BYTES) else {
                 return SubmitAnswer::Lost(Ambiguity::UnreadableAnswer);
             };
             let facts = &provider.submit.job_facts;
-            let facts = facts.iter().filter_map(|(name, pick)| Some((name.clone(), pick.text(&reply.body)?))).collect();
+            let facts = facts.iter().filter_map(|(name, pick)| Some((name.clone(), fact(pick, &reply.body)?))).collect();
             SubmitAnswer::Accepted { job: Job { id, facts }, report: read_status(provider, &reply.body) }
         }
-        // The server gave up waiting for the request, or an intermediary for the server: nobody knows.
-        408 | 499 | 500..=599 => SubmitAnswer::Lost(Ambiguity::ServerError),
+        // 408 and 499: the server gave up waiting for the request, or an intermediary for the server. A redirect proves nothing either.
+        408 | 499 | 0..=399 | 500.. => SubmitAnswer::Lost(Ambiguity::ServerError),
         status => {
             SubmitAnswer::Refused { failure: classify(provider, Some(status), &reply.body), retry_after: reply.retry_after }
         }
@@ -93,8 +103,8 @@ pub fn read_result(provider: &HttpProvider, reply: &Reply) -> Report {
             || Report::Failed(Failure::new(FailureClass::ProviderFailed, "the provider finished without a result")),
             Report::Succeeded,
         ),
-        // These say that we may not ask, or not now; the job is as it was.
-        401 | 403 | 408 | 429 => Report::Unclear(format!("HTTP status {}", reply.status)),
+        // These say that we may not ask, or not now, or come from something in between; the job is as it was.
+        401 | 403 | 408 | 429 | 502..=504 => Report::Unclear(format!("HTTP status {}", reply.status)),
         status if failed => Report::Failed(job_failure(provider, Some(status), &reply.body)),
         status => Report::Unclear(format!("HTTP status {status}")),
     }
@@ -164,7 +174,9 @@ fn links(picks: &[Pick], body: &Value) -> Option<Outcome> {
     picks.iter().find_map(|pick| {
         let found = pick.all(body).into_iter().filter_map(Value::as_str).filter(|text| is_link(text));
         let sources: Vec<Source> = found.map(|link| Source::Link(link.to_owned())).collect();
-        (!sources.is_empty()).then_some(Outcome { sources })
+        let fits = sources.len() <= MAX_RESULTS
+            && sources.iter().all(|source| matches!(source, Source::Link(link) if link.len() <= MAX_FACT_BYTES));
+        (!sources.is_empty() && fits).then_some(Outcome { sources })
     })
 }
 

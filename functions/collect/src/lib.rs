@@ -2,7 +2,7 @@
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use serde_json::Value;
-use shared::backend::Backend;
+use shared::backend::{Applied, Backend};
 use shared::batch;
 use shared::catalog::manifest::MediaKind;
 use shared::draw::{self, Drawing};
@@ -69,6 +69,7 @@ async fn collect(backend: &Backend, id: GenerationId) -> Result<(), Error> {
     let generation = backend.load(id).await?;
     let Some(work) = Work::of(&generation) else { return Ok(()) };
     let attempt = work.attempt;
+    let Applied::Changed(generation) = backend.apply(generation, &Event::Collecting { attempt }).await? else { return Ok(()) };
     let copied = match copy_all(backend, &generation, attempt, &work.outcome).await {
         Err(Missed::Link(status)) => {
             tracing::info!(generation = %id, attempt, status, "a result link does not work; asking for a new one");
@@ -89,7 +90,7 @@ async fn collect(backend: &Backend, id: GenerationId) -> Result<(), Error> {
         }
         Err(Missed::Never(why)) => Event::CollectFailed { attempt, failure: lost(why) },
     };
-    backend.apply(generation, &event).await?;
+    backend.apply(*generation, &event).await?;
     Ok(())
 }
 
@@ -136,8 +137,18 @@ async fn download(backend: &Backend, generation: &Generation, link: &str, key_st
 }
 
 fn missed(error: &StoreError) -> Missed {
-    if let StoreError::Refused { status: status @ (401 | 403 | 404 | 410) } = error {
-        return Missed::Link(*status);
+    match error {
+        StoreError::Refused { status: status @ (401 | 403 | 404 | 410) } => return Missed::Link(*status),
+        // An error page with status 200, or nothing at all: what a server in trouble sends.
+        StoreError::Empty => return Missed::Later(error.to_string()),
+        StoreError::WrongType { found } if found.starts_with("text/") => return Missed::Later(error.to_string()),
+        StoreError::Refused { .. }
+        | StoreError::WrongType { .. }
+        | StoreError::TooLarge { .. }
+        | StoreError::Truncated { .. }
+        | StoreError::Download { .. }
+        | StoreError::NotFound { .. }
+        | StoreError::Storage { .. } => {}
     }
     if error.is_retryable() { Missed::Later(error.to_string()) } else { Missed::Never(error.to_string()) }
 }

@@ -3,6 +3,8 @@
 //! The claim is committed before anything is sent. From then on only evidence decides: whatever is not certain leaves the generation
 //! unconfirmed, with its hold, and is never simply sent again.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use shared::backend::{Applied, Backend};
 use shared::batch;
@@ -12,6 +14,9 @@ use shared::lifecycle::{Event, Send, Unchanged};
 use shared::messages::{Message, Outgoing};
 use shared::outcome::{Report, SubmitAnswer};
 use shared::provider::Provider;
+
+/// Between the tries to write a provider's answer down; with the tries themselves shorter than the function's time-out allows.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
 
 type Error = Box<dyn std::error::Error + std::marker::Send + Sync>;
 
@@ -37,7 +42,24 @@ async fn dispatch(backend: &Backend, id: GenerationId) -> Result<(), Error> {
     };
     let attempt = claimed.attempt();
     let answer = Provider::of(backend, &claimed)?.submit(&claimed, backend.now()).await;
-    backend.apply(*claimed, &event(attempt, answer)).await?;
+    write_down(backend, *claimed, &event(attempt, answer)).await
+}
+
+/// The answer to a paid submit exists only here: a table that is out of order for a moment must not lose it.
+async fn write_down(backend: &Backend, claimed: Generation, event: &Event) -> Result<(), Error> {
+    for pause in PAUSES {
+        match backend.apply(claimed.clone(), event).await {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                let job =
+                    if let Event::Accepted { job, .. } | Event::Succeeded { job: Some(job), .. } = event { &job.id } else { "" };
+                let generation = claimed.id;
+                tracing::error!(error = &error as &dyn std::error::Error, %generation, job, "the provider's answer is not written yet");
+                backend.clock.sleep(pause).await;
+            }
+        }
+    }
+    backend.apply(claimed, event).await?;
     Ok(())
 }
 

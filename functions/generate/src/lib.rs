@@ -19,8 +19,8 @@ use shared::store::{Accepted, IdempotencyClaim, IdempotencyRecord};
 
 /// How long an `Idempotency-Key` is remembered.
 const KEEP_KEYS: Duration = Duration::from_secs(24 * 60 * 60);
-/// An HTTP API answers within 30 s or not at all.
-const MAX_WAIT_SECONDS: u64 = 25;
+/// Counted from the request's arrival: an HTTP API answers within 30 s or not at all.
+const MAX_WAIT_SECONDS: i64 = 22;
 
 /// Answers `POST /v1/generations` and `POST /v1/generations/{id}/cancel`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
@@ -37,7 +37,7 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
 #[utoipa::path(post, path = "/v1/generations", request_body = CreateGeneration,
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "Sending the same key and body again gives the first answer again; 1 to 255 characters, remembered for 24 hours"),
-        ("Prefer" = Option<String>, Header, description = "`wait=n`: answer when it has ended, or after n seconds (at most 25)"),
+        ("Prefer" = Option<String>, Header, description = "`wait=n`: answer when it has ended, or after n seconds (at most 22)"),
     ),
     responses(
         (status = 202, body = CreatedGeneration, description = "Accepted; with `Prefer: wait`, not ended in time"),
@@ -46,13 +46,21 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
         (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem),
     ))]
 pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let started = backend.clock.now();
     let Caller { account } = endpoint::caller(request)?;
     let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::shape())?;
-    let wait = wait(request)?;
+    let until = wait(request).map(|seconds| started + SignedDuration::from_secs(seconds));
     let claim = claim(request, &asked)?;
     let accepted = match prepare(backend, account, &asked).await {
         Ok(generation) => {
-            let accepted = backend.store.accept(&generation, claim.as_ref(), generation.created_at).await?;
+            let accepted = match backend.store.accept(&generation, claim.as_ref(), generation.created_at).await {
+                Ok(accepted) => accepted,
+                // The answer was lost, or the transaction: the ledger knows which.
+                Err(error) => match backend.store.accepted(&generation).await {
+                    Ok(Some(accepted)) => accepted,
+                    Ok(None) | Err(_) => return Err(error.into()),
+                },
+            };
             if let Accepted::New { .. } = accepted {
                 let dispatch = Send::Dispatch { after: SignedDuration::ZERO };
                 let dispatch = Outgoing::of(dispatch, generation.id, account, generation.created_at);
@@ -72,12 +80,12 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
         },
     };
     let (created, replayed) = accepted;
-    let ended = match wait {
-        Some(seconds) => wait_for_end(backend, created.id, seconds).await?,
+    let ended = match until {
+        Some(until) => ended_view(backend, created.id, until).await,
         None => None,
     };
     let mut response = match ended {
-        Some(generation) => endpoint::json(200, &backend.view(&generation).await?),
+        Some(view) => endpoint::json(200, &view),
         None => endpoint::json(202, &created),
     };
     let headers = response.headers_mut();
@@ -104,12 +112,14 @@ async fn prepare(backend: &Backend, account: AccountId, asked: &CreateGeneration
     let inputs = inputs(backend, account, model, &params).await?;
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
+    let price_per_result = model.spec.price.per.as_ref().map(|_| model.spec.price.credits);
     let order = Order {
         model: model.spec.name.clone(),
         provider: model.provider.name.clone(),
         catalog_version: model.provider.version,
         params,
         inputs,
+        price_per_result,
     };
     let due_at = now + model.provider.rules(&backend.config.limits).requeue_every;
     Ok(Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, now, due_at))
@@ -192,7 +202,7 @@ async fn inputs(
         if asset.status != AssetStatus::Ready {
             return Err(wrong("asset_not_ready", format!("the upload `{id}` has not been completed")));
         }
-        if asset.expires_at.is_some_and(|expires_at| backend.now() > expires_at) {
+        if asset.is_gone(backend.now()) {
             return Err(wrong("asset_expired", format!("the upload `{id}` was kept for a day and is gone: upload it again")));
         }
         if !asset.content_type.starts_with("image/") {
@@ -244,31 +254,27 @@ fn refused(refusal: &Refusal) -> Problem {
     }
 }
 
-/// `Prefer: wait=10` (RFC 7240). Other preferences are not ours.
-fn wait(request: &Request) -> Result<Option<u64>, Problem> {
-    let preferences = endpoint::header(request, "prefer").unwrap_or_default();
-    let Some(seconds) = preferences.split([',', ';']).find_map(|part| part.trim().strip_prefix("wait=")) else { return Ok(None) };
-    match seconds.parse::<u64>() {
-        Ok(seconds) => Ok(Some(seconds.min(MAX_WAIT_SECONDS)).filter(|seconds| *seconds > 0)),
-        Err(_) => {
-            Err(Problem::new(422, "invalid_param", "Invalid parameter", "`Prefer: wait=n` takes whole seconds").at("Prefer"))
-        }
-    }
+/// `Prefer: wait=10` (RFC 7240, which has other and malformed preferences ignored), in seconds.
+fn wait(request: &Request) -> Option<i64> {
+    let preferences = endpoint::header(request, "prefer")?;
+    let seconds = preferences.split(',').find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u32>().ok())?
+    })?;
+    Some(i64::from(seconds).min(MAX_WAIT_SECONDS)).filter(|seconds| *seconds > 0)
 }
 
-async fn wait_for_end(backend: &Backend, id: GenerationId, seconds: u64) -> Result<Option<Generation>, Problem> {
-    let until: Timestamp = backend.clock.now() + SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0));
+/// The generation, if it ends in time. It is accepted: whatever goes wrong here, the answer is that it is.
+async fn ended_view(backend: &Backend, id: GenerationId, until: Timestamp) -> Option<GenerationView> {
     let mut pause = Duration::from_millis(50);
     loop {
-        let generation = backend.load(id).await?;
-        if generation.state.is_terminal() {
-            return Ok(Some(generation));
+        match backend.load(id).await {
+            Ok(generation) if generation.state.is_terminal() => return backend.view(&generation).await.ok(),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, generation = %id, "waiting went wrong"),
         }
         let now = backend.clock.now();
-        if now >= until {
-            return Ok(None);
-        }
-        let left = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+        let left = Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())?;
         backend.clock.sleep(pause.min(left)).await;
         pause = (pause * 3 / 2).min(Duration::from_secs(1));
     }

@@ -3,6 +3,8 @@
 //! Every minute the tick sends one sweep per shard of the due index; a sweep sends one nudge per generation that falls due before the next
 //! tick, delayed until then; a nudge looks at its generation, if it still falls due at that time.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::future::try_join_all;
@@ -11,12 +13,17 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::backend::{Applied, Backend};
 use shared::batch;
-use shared::generation::{Generation, Job, State};
+use shared::generation::{Generation, State};
 use shared::ids::GenerationId;
 use shared::lifecycle::{Event, Send, TICK};
 use shared::messages::{Message, Outgoing};
 use shared::outcome::Report;
 use shared::provider::Provider;
+
+/// Everything that is asked of a provider about one job, in one go.
+const ASK_LIMIT: Duration = Duration::from_secs(40);
+/// Stopping a job that has expired.
+const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 
 type Error = Box<dyn std::error::Error + std::marker::Send + Sync>;
 
@@ -63,7 +70,7 @@ async fn sweep(backend: &Backend, shard: u32, before: Timestamp) -> Result<(), E
         let (due, next) = backend.store.due(shard, before, cursor).await?;
         let now = backend.now();
         found += due.len();
-        let sends = due.into_iter().map(|due| async move {
+        let sends = due.into_iter().filter(|due| is_time_to_nudge(due.due_at, now)).map(|due| async move {
             backend.send(&Outgoing::of(Send::Nudge { at: due.due_at }, due.id, due.account, now)).await
         });
         try_join_all(sends).await?;
@@ -76,6 +83,14 @@ async fn sweep(backend: &Backend, shard: u32, before: Timestamp) -> Result<(), E
         tracing::info!(shard, found, "swept");
     }
     Ok(())
+}
+
+/// What is overdue has a nudge in the queue already, unless that was lost: ever more rarely another one is sent.
+fn is_time_to_nudge(due_at: Timestamp, now: Timestamp) -> bool {
+    match now.duration_since(due_at).as_mins() {
+        ..=1 => true,
+        minutes => minutes.cast_unsigned().is_power_of_two(),
+    }
 }
 
 async fn nudge(backend: &Backend, id: GenerationId, due_at: Timestamp) -> Result<(), Error> {
@@ -110,19 +125,22 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
     let attempt = generation.attempt();
     let Applied::Changed(leased) = backend.apply(generation, &Event::Asking { attempt }).await? else { return Ok(()) };
     let State::Running { job, expires_at, .. } = leased.state.clone() else { return Ok(()) };
-    let report = if leased.cancel_requested_at.is_some() {
-        cancel_or_ask(backend, &leased, &job).await?
-    } else {
-        Provider::of(backend, &leased)?.ask(&leased, &job, backend.now()).await
+    let canceling = leased.cancel_requested_at.is_some();
+    let asking = async {
+        let provider = Provider::of(backend, &leased)?;
+        if canceling && provider.cancel(&leased, &job).await == Report::Canceled {
+            return Ok(Report::Canceled);
+        }
+        Ok::<_, Error>(provider.ask(&leased, &job, backend.now()).await)
     };
-    let over = backend.now() >= expires_at;
-    if over && matches!(report, Report::Running { .. } | Report::Fetch | Report::Unclear(_)) {
-        // Nobody waits for it any more; if the provider can be stopped, the better.
-        Provider::of(backend, &leased)?.cancel(&leased, &job).await;
-    }
+    // The function has to live to write down what it learned, and that the time is up.
+    let report = match tokio::time::timeout(ASK_LIMIT, asking).await {
+        Ok(report) => report?,
+        Err(_) => Report::Unclear("the provider did not answer in time".to_owned()),
+    };
     let event = match report {
         Report::Running { progress, queue_position } => Event::StillRunning { attempt, progress, queue_position },
-        Report::Succeeded(outcome) => Event::Succeeded { attempt, job: Some(job), outcome },
+        Report::Succeeded(outcome) => Event::Succeeded { attempt, job: Some(job.clone()), outcome },
         Report::Failed(failure) => Event::Failed { attempt, failure, retry_after: None },
         Report::Canceled => Event::ProviderCanceled { attempt },
         Report::Fetch => Event::AskFailed { attempt },
@@ -131,17 +149,26 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
             Event::AskFailed { attempt }
         }
     };
-    backend.apply(*leased, &event).await?;
+    let applied = backend.apply(*leased, &event).await?;
+    let expired = matches!(applied.generation().state, State::Failed { .. }) && backend.now() >= expires_at;
+    if expired && !canceling {
+        // Nobody waits for it any more; if the provider can be stopped, the better.
+        let generation = applied.generation();
+        let stopping = async { Ok::<_, Error>(Provider::of(backend, generation)?.cancel(generation, &job).await) };
+        let _ = tokio::time::timeout(CANCEL_LIMIT, stopping).await;
+    }
     Ok(())
 }
 
-/// Only the provider's word that it stopped ends a canceled generation; until then it is asked like any other.
-async fn cancel_or_ask(backend: &Backend, generation: &Generation, job: &Job) -> Result<Report, Error> {
-    let provider = Provider::of(backend, generation)?;
-    match provider.cancel(generation, job).await {
-        Report::Canceled => Ok(Report::Canceled),
-        Report::Running { .. } | Report::Fetch | Report::Succeeded(_) | Report::Failed(_) | Report::Unclear(_) => {
-            Ok(provider.ask(generation, job, backend.now()).await)
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_overdue_is_nudged_ever_more_rarely() {
+        let nudged =
+            |minutes: i64| is_time_to_nudge(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes));
+        let minutes: Vec<i64> = (-1..40).filter(|minutes| nudged(*minutes)).collect();
+        assert_eq!(minutes, [-1, 0, 1, 2, 4, 8, 16, 32]);
     }
 }

@@ -72,6 +72,10 @@ pub async fn complete(backend: &Backend, request: &Request, id: &str) -> Result<
     let asset_id: AssetId = id.parse().map_err(|_| Problem::not_found("upload", id))?;
     let asset = backend.store.asset(account, asset_id).await?.ok_or_else(|| Problem::not_found("upload", id))?;
     let asset = match asset.status {
+        AssetStatus::Ready if asset.is_gone(backend.now()) => {
+            let detail = "the upload was kept for a day and is gone: upload the file again";
+            return Err(Problem::new(410, "asset_expired", "Upload gone", detail));
+        }
         AssetStatus::Ready => asset,
         AssetStatus::Pending => check_arrival(backend, asset, backend.now()).await?,
     };

@@ -91,6 +91,7 @@ pub async fn asset(backend: &Backend, request: &Request, id: &str) -> Result<Res
     let asset_id: AssetId = id.parse().map_err(|_| not_found())?;
     let asset = backend.store.asset(account, asset_id).await?.ok_or_else(not_found)?;
     let url = match asset.status {
+        AssetStatus::Ready if asset.is_gone(backend.now()) => None,
         AssetStatus::Ready => Some(backend.bucket.presign_get(&asset.key, backend.config.link_expires, None).await?),
         AssetStatus::Pending => None,
     };

@@ -71,7 +71,7 @@ pub struct AssetView {
     pub filename: Option<String>,
     #[schema(value_type = Option<String>)]
     pub generation_id: Option<GenerationId>,
-    /// A link that works for a while; null while pending.
+    /// A link that works for a while; null while pending, and when an upload's day is over.
     pub url: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,

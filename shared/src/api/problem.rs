@@ -67,12 +67,18 @@ impl Problem {
 
     /// A fault of ours; its cause is in the log, not here.
     pub fn internal() -> Self {
-        Self::new(500, "internal", "Internal error", "something went wrong on our side; it is safe to try again")
+        Self::new(
+            500,
+            "internal",
+            "Internal error",
+            "something went wrong on our side; ask again with the same `Idempotency-Key`, and nothing is done twice",
+        )
     }
 
     /// A store or queue that does not answer.
     pub fn unavailable() -> Self {
-        let detail = "a part of the service does not answer; nothing was charged, try again";
+        let detail =
+            "a part of the service does not answer; ask again with the same `Idempotency-Key`, and nothing is done twice";
         Self::new(503, "unavailable", "Service unavailable", detail).retry_after(2)
     }
 }

@@ -47,6 +47,8 @@ pub struct Times {
     pub run_limit_s: u32,
     /// How long a submit whose answer was lost waits for evidence.
     pub unconfirmed_s: u32,
+    /// How long finished results can be fetched from the provider.
+    pub result_lifetime_s: u32,
     /// The first poll after the submit.
     pub poll_first_s: u32,
     /// Each pause between polls is this many percent of the one before; at least 100.

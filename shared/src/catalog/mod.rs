@@ -120,7 +120,7 @@ impl Manifest {
             retry: Backoff { first: seconds(2), growth_percent: 300, max: seconds(300) },
             submit_repeat_safe: self.submit_repeat_safe,
             max_attempts: 5,
-            max_collect_tries: 6,
+            collect_for: seconds(self.times.result_lifetime_s),
             requeue_every: limits.requeue_every,
             queue_limit: SignedDuration::from_hours(24),
             policies: self.policies.clone(),

@@ -90,6 +90,7 @@ fn is_loopback_host(host: &Host<&str>) -> bool {
 pub struct Outbound {
     policy: Policy,
     api: reqwest::Client,
+    fresh: reqwest::Client,
     media: reqwest::Client,
 }
 
@@ -105,8 +106,9 @@ impl Outbound {
                 .dns_resolver(Arc::new(GuardedResolver { policy }))
         };
         let api = builder().timeout(API_TIMEOUT).redirect(redirect::Policy::none()).build()?;
+        let fresh = builder().timeout(API_TIMEOUT).redirect(redirect::Policy::none()).pool_max_idle_per_host(0).build()?;
         let media = builder().read_timeout(MEDIA_IDLE_TIMEOUT).redirect(checked_redirects(policy)).build()?;
-        Ok(Self { policy, api, media })
+        Ok(Self { policy, api, fresh, media })
     }
 
     /// For providers' APIs: follows no redirects. Give it only URLs that passed [`Outbound::check`].
@@ -115,6 +117,12 @@ impl Outbound {
     /// below the request's stream; RFC 9113, 8.7).
     pub fn api(&self) -> &reqwest::Client {
         &self.api
+    }
+
+    /// Like [`Outbound::api`], with a new connection for each request. A function that was frozen wakes up with connections that
+    /// are long dead: a request that went onto one of them would be lost without anybody knowing whether it arrived.
+    pub fn fresh(&self) -> &reqwest::Client {
+        &self.fresh
     }
 
     /// For result links: follows at most [`MAX_REDIRECTS`] redirects, each checked. Give it only URLs that passed

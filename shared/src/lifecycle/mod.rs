@@ -35,8 +35,8 @@ pub struct Rules {
     pub submit_repeat_safe: bool,
     /// Attempts in all.
     pub max_attempts: u32,
-    /// Tries to copy the results in all.
-    pub max_collect_tries: u32,
+    /// How long the results can be had: copying them is tried for so long, and at least once.
+    pub collect_for: SignedDuration,
     /// When a waiting generation is put on the queue again for the first time; each further pause is as long as it has waited.
     pub requeue_every: SignedDuration,
     /// How long a generation may wait in all.
@@ -90,6 +90,8 @@ pub enum Event {
     AskFailed { attempt: u32 },
     /// Somebody who knows the callback address, without proof of being the provider, says that there is news.
     Woken { attempt: u32, job: Option<Job> },
+    /// A collect worker is about to copy the results.
+    Collecting { attempt: u32 },
     /// The results are in our bucket.
     Stored { attempt: u32, results: Vec<StoredResult> },
     /// The results could not be copied this time.
@@ -162,6 +164,7 @@ pub fn decide(generation: &Generation, event: &Event, rules: &Rules, now: Timest
         Event::StillRunning { attempt, progress, queue_position } => step.still_running(*attempt, *progress, *queue_position),
         Event::AskFailed { attempt } => step.still_running(*attempt, None, None),
         Event::Woken { attempt, job } => step.woken(*attempt, job.as_ref()),
+        Event::Collecting { attempt } => step.collecting(*attempt),
         Event::Stored { attempt, results } => step.stored(*attempt, results),
         Event::CollectDelayed { attempt, failure } => step.collect_delayed(*attempt, failure),
         Event::CollectFailed { attempt, failure } => step.collect_failed(*attempt, failure),

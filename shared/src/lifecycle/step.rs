@@ -133,9 +133,8 @@ impl Step<'_> {
         };
         let job = known_job.or(job).cloned();
         let job_id = job.as_ref().map(|job| job.id.clone());
-        let lease_until = self.now + self.rules.collect_lease;
-        let state = State::Collecting { job, outcome: outcome.clone(), tries: 1, lease_until };
-        let mut decision = self.decision(state, Some(lease_until));
+        let state = State::Collecting { job, outcome: outcome.clone(), since: self.now, tries: 0 };
+        let mut decision = self.decision(state, Some(self.now + self.rules.requeue_every));
         decision.answer(attempt, self.now, AttemptResult::Succeeded, job_id);
         decision.send.push(Send::Collect);
         Ok(decision)
@@ -146,8 +145,8 @@ impl Step<'_> {
         if self.generation.late.is_some() {
             return Err(Unchanged::AlreadySo);
         }
-        let state = LateState::Collecting { job: job.cloned(), outcome: outcome.clone(), tries: 1 };
-        let due_at = self.generation.due_at.unwrap_or(self.now + self.rules.collect_lease);
+        let state = LateState::Collecting { job: job.cloned(), outcome: outcome.clone(), tries: 0 };
+        let due_at = self.generation.due_at.unwrap_or(self.now + self.rules.requeue_every);
         let mut decision = self.decision(self.generation.state.clone(), Some(due_at));
         decision.next.late = Some(Late { attempt, arrived_at: self.now, state });
         decision.answer(attempt, self.now, AttemptResult::Succeeded, job.map(|job| job.id.clone()));
@@ -223,13 +222,48 @@ impl Step<'_> {
         }
     }
 
+    /// A collect worker takes the copying on itself until its lease is over. Two of them do no harm: their copies are the same.
+    pub(super) fn collecting(&self, attempt: u32) -> Decided {
+        let due_at = Some(self.now + self.rules.collect_lease);
+        if let Some(late) = self.pending_late().filter(|late| late.attempt == attempt) {
+            let LateState::Collecting { job, outcome, tries } = &late.state else { return Err(Unchanged::AlreadySo) };
+            let taken = LateState::Collecting { job: job.clone(), outcome: outcome.clone(), tries: tries + 1 };
+            let mut decision = self.late_becomes(taken, &[]);
+            if self.generation.state.is_terminal() {
+                decision.next.due_at = due_at;
+            }
+            return Ok(decision);
+        }
+        self.current(attempt)?;
+        let State::Collecting { job, outcome, since, tries } = &self.generation.state else { return Err(Unchanged::AlreadySo) };
+        let state = State::Collecting { job: job.clone(), outcome: outcome.clone(), since: *since, tries: tries + 1 };
+        Ok(self.decision(state, due_at))
+    }
+
     pub(super) fn stored(&self, attempt: u32, results: &[StoredResult]) -> Decided {
         if self.pending_late().is_some_and(|late| late.attempt == attempt) {
             return Ok(self.late_becomes(LateState::Stored { results: results.to_vec() }, results));
         }
         self.current(attempt)?;
-        let State::Collecting { .. } = self.generation.state else { return Err(Unchanged::AlreadySo) };
-        let charged = self.generation.hold;
+        match &self.generation.state {
+            State::Collecting { .. } => {}
+            // Given up meanwhile, and the customer has the credits back: the results are theirs all the same.
+            State::Failed { .. } | State::Canceled { .. } if self.generation.late.is_none() => {
+                let mut decision = self.decision(self.generation.state.clone(), None);
+                let state = LateState::Stored { results: results.to_vec() };
+                decision.next.late = Some(Late { attempt, arrived_at: self.now, state });
+                decision.assets = results.to_vec();
+                return Ok(decision);
+            }
+            State::Queued { .. }
+            | State::Claimed { .. }
+            | State::Running { .. }
+            | State::Unconfirmed { .. }
+            | State::Succeeded { .. }
+            | State::Failed { .. }
+            | State::Canceled { .. } => return Err(Unchanged::AlreadySo),
+        }
+        let charged = self.price_of(results.len());
         let state = State::Succeeded { results: results.to_vec(), charged, finished_at: self.now };
         let mut decision = self.decision(state, self.late_due());
         decision.posting = Some(Posting::Charge { generation: self.generation.id, held: self.generation.hold, charge: charged });
@@ -237,11 +271,18 @@ impl Step<'_> {
         Ok(decision)
     }
 
+    /// What so many results cost: never more than the hold.
+    fn price_of(&self, results: usize) -> Credits {
+        let (hold, each) = (self.generation.hold, self.generation.order.price_per_result);
+        let count = u64::try_from(results).unwrap_or(u64::MAX);
+        each.and_then(|each| each.times(count)).map_or(hold, |price| price.min(hold))
+    }
+
     /// This copy has failed; the next one begins when it falls due.
     pub(super) fn collect_delayed(&self, attempt: u32, failure: &Failure) -> Decided {
         if let Some(late) = self.pending_late().filter(|late| late.attempt == attempt) {
             let LateState::Collecting { tries, .. } = late.state else { return Err(Unchanged::AlreadySo) };
-            if tries >= self.rules.max_collect_tries {
+            if self.results_are_gone(late.arrived_at) {
                 return Ok(self.late_becomes(LateState::Lost { failure: failure.clone() }, &[]));
             }
             // Until the generation has ended its due time is its own, a deadline above all: the late result has to wait.
@@ -253,15 +294,18 @@ impl Step<'_> {
             return Ok(decision);
         }
         self.current(attempt)?;
-        let State::Collecting { job, outcome, tries, .. } = &self.generation.state else { return Err(Unchanged::AlreadySo) };
-        if *tries >= self.rules.max_collect_tries {
+        let State::Collecting { since, tries, .. } = &self.generation.state else { return Err(Unchanged::AlreadySo) };
+        if self.results_are_gone(*since) {
             return self.collect_failed(attempt, failure);
         }
-        let lease_until = self.now + self.rules.retry.after(*tries);
-        let state = State::Collecting { job: job.clone(), outcome: outcome.clone(), tries: *tries, lease_until };
-        let mut decision = self.decision(state, Some(lease_until));
-        self.nudge_before_the_tick(&mut decision, lease_until);
+        let due_at = self.now + self.rules.retry.after(*tries);
+        let mut decision = self.decision(self.generation.state.clone(), Some(due_at));
+        self.nudge_before_the_tick(&mut decision, due_at);
         Ok(decision)
+    }
+
+    fn results_are_gone(&self, since: Timestamp) -> bool {
+        self.now.duration_since(since) >= self.rules.collect_for
     }
 
     pub(super) fn collect_failed(&self, attempt: u32, failure: &Failure) -> Decided {
@@ -306,21 +350,18 @@ impl Step<'_> {
             // Only the provider knows: the poll function asks it and brings the answer as an event.
             State::Running { .. } => Err(Unchanged::AlreadySo),
             State::Unconfirmed { .. } => self.nobody_confirmed(),
-            State::Collecting { job, outcome, tries, .. } => self.collect_is_due(job.as_ref(), outcome, *tries),
+            State::Collecting { since, tries, .. } => self.collect_is_due(*since, *tries),
             State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => self.late_is_due(),
         }
     }
 
     fn due_in_queue(&self, not_before: Timestamp) -> Decided {
-        if self.now.duration_since(self.generation.created_at) > self.rules.queue_limit {
+        if self.now.duration_since(self.generation.created_at) >= self.rules.queue_limit {
             let failure = Failure::new(FailureClass::Expired, "no worker could take it in time");
             return Ok(self.end_failed(&failure));
         }
-        // Twice as long each time: in a long backlog the message is still in the queue, and copies of it only make the backlog longer.
-        let waited = self.now.duration_since(self.generation.created_at);
-        let pause = self.rules.requeue_every.max(waited);
         let state = State::Queued { not_before };
-        let mut decision = self.decision(state, Some(self.now.max(not_before) + pause));
+        let mut decision = self.decision(state, Some(self.now.max(not_before) + self.resend_pause(self.generation.created_at)));
         let after = not_before.duration_since(self.now).clamp(SignedDuration::ZERO, MAX_DELAY);
         decision.send.push(Send::Dispatch { after });
         Ok(decision)
@@ -337,30 +378,38 @@ impl Step<'_> {
         Ok(decision)
     }
 
-    fn collect_is_due(&self, job: Option<&Job>, outcome: &Outcome, tries: u32) -> Decided {
-        if tries >= self.rules.max_collect_tries {
+    /// The message was lost, still waits, or its worker did not report back: send it again, ever more rarely.
+    fn collect_is_due(&self, since: Timestamp, tries: u32) -> Decided {
+        if self.nobody_copies(since, tries) {
             let failure = Failure::new(FailureClass::ResultLost, "the result could not be copied");
             return self.collect_failed(self.generation.attempt(), &failure);
         }
-        let lease_until = self.now + self.rules.collect_lease;
-        let state = State::Collecting { job: job.cloned(), outcome: outcome.clone(), tries: tries + 1, lease_until };
-        let mut decision = self.decision(state, Some(lease_until));
+        let mut decision = self.decision(self.generation.state.clone(), Some(self.now + self.resend_pause(since)));
         decision.send.push(Send::Collect);
         Ok(decision)
     }
 
     fn late_is_due(&self) -> Decided {
         let late = self.pending_late().ok_or(Unchanged::AlreadySo)?;
-        let LateState::Collecting { job, outcome, tries } = &late.state else { return Err(Unchanged::AlreadySo) };
-        if *tries >= self.rules.max_collect_tries {
+        let LateState::Collecting { tries, .. } = &late.state else { return Err(Unchanged::AlreadySo) };
+        if self.nobody_copies(late.arrived_at, *tries) {
             let failure = Failure::new(FailureClass::ResultLost, "the late result could not be copied");
             return Ok(self.late_becomes(LateState::Lost { failure }, &[]));
         }
-        let again = LateState::Collecting { job: job.clone(), outcome: outcome.clone(), tries: tries + 1 };
-        let mut decision = self.late_becomes(again, &[]);
-        decision.next.due_at = Some(self.now + self.rules.collect_lease);
+        let mut decision = self.late_becomes(late.state.clone(), &[]);
+        decision.next.due_at = Some(self.now + self.resend_pause(late.arrived_at));
         decision.send.push(Send::Collect);
         Ok(decision)
+    }
+
+    /// Copying was begun and the time is over; or no worker could begin it for as long as anything may wait.
+    fn nobody_copies(&self, since: Timestamp, tries: u32) -> bool {
+        (tries > 0 && self.results_are_gone(since)) || self.now.duration_since(since) >= self.rules.queue_limit
+    }
+
+    /// As long as it has waited: in a backlog the message is still in the queue, and copies of it only make the backlog longer.
+    fn resend_pause(&self, since: Timestamp) -> SignedDuration {
+        self.rules.requeue_every.max(self.now.duration_since(since)).min(self.rules.queue_limit)
     }
 
     fn end_failed(&self, failure: &Failure) -> Decision {

@@ -142,7 +142,7 @@ mod replicate {
         );
         submit(404, json!({"detail": "Not found"}), "refused, internal: the provider does not know this model");
         submit(413, json!("too large"), "refused, rejected_input: the provider gave no reason");
-        submit(301, json!(""), "refused, unavailable: the provider gave no reason");
+        submit(301, json!(""), "lost, server_error");
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod fal {
         submit(403, json!({"detail": "Forbidden"}), &format!("refused, provider_auth: {NOT_SERVED}"));
         submit(422, detail("missing", "field required"), "refused, rejected_input: field required");
         submit(422, detail("content_policy_violation", "flagged"), "refused, moderated: flagged");
-        submit(404, json!({"detail": "Application not found"}), "refused, rejected_input: Application not found");
+        submit(404, json!({"detail": "Application not found"}), "refused, provider_failed: Application not found");
         submit(429, json!({"detail": "Queue is full"}), &format!("refused, throttled: {NOT_SERVED}"));
         submit(504, json!({"detail": "Request timed out", "error_type": "request_timeout"}), "lost, server_error");
         submit(499, json!({"detail": "Client cancelled", "error_type": "client_cancelled"}), "lost, server_error");
@@ -333,11 +333,7 @@ mod fal {
         result(422, detail("image_too_small", "too small"), "rejected_input: too small");
         result(422, detail("value_error.missing", "field required"), "rejected_input: field required");
         result(500, detail("internal_server_error", "it broke"), "provider_failed: it broke");
-        result(
-            504,
-            json!({"detail": "Request timed out", "error_type": "request_timeout"}),
-            "provider_failed: Request timed out",
-        );
+        result(504, json!({"detail": "Request timed out", "error_type": "request_timeout"}), "unclear: HTTP status 504");
         result(200, detail("content_policy_violation", "flagged"), "moderated: flagged");
     }
 

@@ -62,11 +62,13 @@ impl Provider<'_> {
             }
         };
         let body: Value = serde_json::from_slice(body).map_err(|_| CallbackRefusal::NotJson)?;
-        let id = callback.job_id.text(&body);
+        let id = outcome::fact(&callback.job_id, &body);
         if headers.header(FAL_REQUEST_ID).is_some_and(|header| id.as_deref() != Some(header)) {
             return Err(CallbackRefusal::OtherJob);
         }
-        let facts = http.submit.job_facts.iter().filter_map(|(name, pick)| Some((name.clone(), pick.text(&body)?))).collect();
+        // Addresses are taken from the provider only.
+        let facts = http.submit.job_facts.iter().filter(|_| proven);
+        let facts = facts.filter_map(|(name, pick)| Some((name.clone(), outcome::fact(pick, &body)?))).collect();
         let job = id.map(|id| Job { id, facts });
         let report = if proven { outcome::read_callback(http, &body) } else { Report::Unclear("not signed".to_owned()) };
         Ok(CallbackNews { job, report })

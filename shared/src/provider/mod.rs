@@ -64,7 +64,7 @@ impl<'a> Provider<'a> {
             Ok(variables) => variables,
             Err(failure) => return SubmitAnswer::Refused { failure, retry_after: None },
         };
-        match self.call(http, &http.submit.call, &variables).await {
+        match self.call(http, self.backend.outbound.fresh(), &http.submit.call, &variables).await {
             Ok(reply) => outcome::read_submit(http, &reply),
             Err(CallError::NotMade(why)) => {
                 tracing::error!(provider = self.manifest.name, why, "the submit cannot be made");
@@ -89,12 +89,12 @@ impl<'a> Provider<'a> {
         let Some(variables) = self.job_variables(generation, job) else {
             return Report::Unclear("the model is no longer in the catalog".to_owned());
         };
-        let report = match self.call(http, &http.poll, &variables).await {
+        let report = match self.call(http, self.backend.outbound.api(), &http.poll, &variables).await {
             Ok(reply) => outcome::read_poll(http, &reply),
             Err(error) => Report::Unclear(error.why()),
         };
         match (&report, &http.result.fetch) {
-            (Report::Fetch, Some(fetch)) => match self.call(http, fetch, &variables).await {
+            (Report::Fetch, Some(fetch)) => match self.call(http, self.backend.outbound.api(), fetch, &variables).await {
                 Ok(reply) => outcome::read_result(http, &reply),
                 Err(error) => Report::Unclear(error.why()),
             },
@@ -108,7 +108,7 @@ impl<'a> Provider<'a> {
         let (Some(cancel), Some(variables)) = (&http.cancel, self.job_variables(generation, job)) else {
             return Report::Unclear("this provider cannot stop a job".to_owned());
         };
-        match self.call(http, &cancel.call, &variables).await {
+        match self.call(http, self.backend.outbound.api(), &cancel.call, &variables).await {
             Ok(reply) => outcome::read_cancel(http, &reply),
             Err(error) => Report::Unclear(error.why()),
         }
@@ -166,13 +166,18 @@ impl<'a> Provider<'a> {
         Some(format!("{base}/v1/callbacks/{name}/{id}/{token}"))
     }
 
-    async fn call(&self, http: &HttpProvider, call: &Call, variables: &Variables) -> Result<Reply, CallError> {
+    async fn call(
+        &self,
+        http: &HttpProvider,
+        client: &reqwest::Client,
+        call: &Call,
+        variables: &Variables,
+    ) -> Result<Reply, CallError> {
         let url = self.url(call, variables)?;
         let body = match &call.body {
             Some(body) => template::render(body, variables).map_err(|error| CallError::NotMade(error.to_string()))?,
             None => None,
         };
-        let client = self.backend.outbound.api();
         let mut request = match call.method {
             Method::Get => client.get(url),
             Method::Post => client.post(url),
@@ -182,7 +187,7 @@ impl<'a> Provider<'a> {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request.send().await.map_err(|error| CallError::of(&error))?;
+        let response = request.send().await.map_err(CallError::of)?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
         let bytes = read_capped(response, MAX_ANSWER_BYTES)
@@ -245,10 +250,11 @@ impl<'a> Provider<'a> {
 }
 
 impl CallError {
-    fn of(error: &reqwest::Error) -> Self {
-        // The URL is left out: it may carry a callback token.
-        let why = if error.is_timeout() { "timed out".to_owned() } else { root_cause(error) };
-        if never_sent(error) {
+    fn of(error: reqwest::Error) -> Self {
+        // The URL may carry a callback token.
+        let error = error.without_url();
+        let why = if error.is_timeout() { "timed out".to_owned() } else { root_cause(&error) };
+        if never_sent(&error) {
             Self::NotSent(why)
         } else if error.is_timeout() {
             Self::Lost(Ambiguity::TimedOut, why)

@@ -53,14 +53,21 @@ impl Store {
         if let Some(earlier) = self.own_or_earlier_answer(generation, claim, now).await? {
             return Ok(earlier);
         }
-        // The id is ours alone: if its hold exists, an earlier sending of this very transaction was written and its answer lost.
         if conflicts.iter().any(|conflict| conflict.role == Role::Entry)
-            && let Some(entry) = self.entry(generation.account, &format!("hold#{}", generation.id)).await?
+            && let Some(accepted) = self.accepted(generation).await?
         {
-            let balance_before = entry.balance_after.plus(entry.amount).unwrap_or(entry.balance_after);
-            return Ok(Accepted::New { balance_before, balance_after: entry.balance_after });
+            return Ok(accepted);
         }
         Err(StoreError::Missing { what: format!("a free place for generation `{}`", generation.id) })
+    }
+
+    /// Whether this very generation was accepted: its id is ours alone, so its hold is in the ledger only if our transaction was written.
+    pub async fn accepted(&self, generation: &Generation) -> Result<Option<Accepted>, StoreError> {
+        let entry = self.entry(generation.account, &format!("hold#{}", generation.id)).await?;
+        Ok(entry.map(|entry| Accepted::New {
+            balance_before: entry.balance_after.plus(entry.amount).unwrap_or(entry.balance_after),
+            balance_after: entry.balance_after,
+        }))
     }
 
     async fn own_or_earlier_answer(

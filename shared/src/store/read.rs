@@ -13,6 +13,9 @@ use crate::generation::Generation;
 use crate::ids::{AccountId, AssetId, GenerationId};
 use crate::ledger::{Account, Entry};
 
+/// A kind, `#`, and what it is about; longer ids are not ours.
+const MAX_ENTRY_ID_BYTES: usize = 200;
+
 /// One page of a list.
 #[derive(Debug)]
 pub struct Page<T> {
@@ -88,17 +91,15 @@ impl Store {
     pub async fn ledger(&self, account: AccountId, cursor: Option<&str>, limit: i32) -> Result<Option<Page<Entry>>, StoreError> {
         let start = match cursor.map(unseal) {
             None => None,
-            Some(text) => match text
-                .as_deref()
-                .and_then(|text| text.split_once(' '))
-                .filter(|(sequence, _)| sequence.parse::<u64>().is_ok())
-            {
-                Some((sequence, id)) => {
-                    let key = Key { pk: format!("A#{account}"), sk: format!("L#{id}") };
-                    Some(start_key(key, &Listing::Ledger.partition(account), sequence))
+            Some(text) => {
+                match text.as_deref().and_then(|text| text.split_once(' ')).map(|(sequence, id)| (sequence.parse::<u64>(), id)) {
+                    Some((Ok(sequence), id)) if id.len() <= MAX_ENTRY_ID_BYTES => {
+                        let key = Key { pk: format!("A#{account}"), sk: format!("L#{id}") };
+                        Some(start_key(key, &Listing::Ledger.partition(account), &items::sequence_key(sequence)))
+                    }
+                    Some(_) | None => return Ok(None),
                 }
-                None => return Ok(None),
-            },
+            }
         };
         let cursor_of = |entry: &Entry| format!("{} {}", items::sequence_key(entry.sequence), entry.id);
         self.list(Listing::Ledger, account, start, limit, cursor_of).await.map(Some)
@@ -145,14 +146,15 @@ impl Store {
             .set_exclusive_start_key(start.map(|start| start.0));
         let answer = request.send().await.map_err(|error| StoreError::table("read the due index", error))?;
         let generations = answer.items.unwrap_or_default().into_iter().map(items::read::<Generation>);
-        let due = generations
-            .filter_map(|generation| {
-                let due = |generation: Generation| {
-                    Some(DueGeneration { id: generation.id, account: generation.account, due_at: generation.due_at? })
-                };
-                generation.map(due).transpose()
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let due = generations.filter_map(|generation| match generation {
+            Ok(Generation { id, account, due_at, .. }) => Some(DueGeneration { id, account, due_at: due_at? }),
+            // One record that this version cannot read must not hide the others.
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, shard, "a due record cannot be read");
+                None
+            }
+        });
+        let due = due.collect();
         Ok((due, answer.last_evaluated_key.map(DueCursor)))
     }
 }

@@ -100,7 +100,9 @@ impl Store {
             if !refused.is_empty() {
                 return Ok(Written::Refused(refused));
             }
-            let collided = reasons.iter().any(|reason| matches!(reason.code(), Some("TransactionConflict" | "ThrottlingError")));
+            let collided = reasons.iter().any(|reason| {
+                matches!(reason.code(), Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"))
+            });
             if !collided {
                 return Err(StoreError::table("write a transaction", error));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Life;
+use super::{Event, Life, Outcome, Source, credits, decide, rules, seconds, stored_file};
 use crate::credits::Credits;
 use crate::generation::State;
 use crate::ids::GenerationId;
@@ -121,4 +121,24 @@ fn the_auditor_notices_forged_entries() {
         forge(&mut entries);
         assert!(catch_unwind(AssertUnwindSafe(|| audit(&entries))).is_err(), "forgery {number} passes");
     }
+}
+
+#[test]
+fn results_that_did_not_come_are_not_charged() {
+    let mut life = Life::new(100, 8, seconds(60));
+    life.generation.order.price_per_result = Some(credits(2));
+    let stored = |results: usize| {
+        let mut life = life.clone();
+        for event in [
+            Event::Claim,
+            Event::Succeeded { attempt: 1, job: None, outcome: Outcome { sources: vec![Source::Drawing; results] } },
+            Event::Stored { attempt: 1, results: vec![stored_file(); results] },
+        ] {
+            let decision = decide(&life.generation, &event, &rules(), life.now).expect("decided");
+            life.keep(decision);
+            agree(&life);
+        }
+        life.account.available.get()
+    };
+    assert_eq!([stored(1), stored(3), stored(4), stored(5)], [98, 94, 92, 92]);
 }

@@ -19,6 +19,7 @@ const QUEUED: &str = "
     ? ask_failed 1           -> stale
     ? woken 1                -> stale
     ? woken 1 job            -> stale
+    ? collecting 1           -> stale
     ? stored 1               -> stale
     ? collect_delayed 1      -> stale
     ? collect_failed 1       -> stale
@@ -34,13 +35,14 @@ const QUEUED_AGAIN: &str = "
     ? accepted 1             -> already so
     ? failed 1 throttled     -> already so
     ? lost 1                 -> already so
-    ? succeeded 1            -> collecting, try 1, collect, due 90s
+    ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> already so
     ? asking 1               -> already so
     ? still_running 1        -> already so
     ? ask_failed 1           -> already so
     ? woken 1                -> already so
     ? woken 1 job            -> already so
+    ? collecting 1           -> already so
     ? stored 1               -> already so
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
@@ -55,13 +57,14 @@ const SUBMITTING: &str = "
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> unconfirmed, due 300s
-    ? succeeded 1            -> collecting, try 1, collect, due 90s
+    ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> already so
     ? still_running 1        -> already so
     ? ask_failed 1           -> already so
     ? woken 1                -> not yet
     ? woken 1 job            -> running, nudge in 0s, due 0s
+    ? collecting 1           -> already so
     ? stored 1               -> already so
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
@@ -77,7 +80,7 @@ const RUNNING: &str = "
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> already so
-    ? succeeded 1            -> collecting, try 1, collect, due 90s
+    ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> not yet
     ? +10s asking 1          -> running, due 45s
@@ -87,6 +90,7 @@ const RUNNING: &str = "
     ? +200s ask_failed 1     -> failed expired, release 7
     ? woken 1                -> running, nudge in 0s, due 0s
     ? woken 1 job            -> running, nudge in 0s, due 0s
+    ? collecting 1           -> already so
     ? stored 1               -> already so
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
@@ -102,13 +106,14 @@ const UNCONFIRMED: &str = "
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> already so
-    ? succeeded 1            -> collecting, try 1, collect, due 90s
+    ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> already so
     ? still_running 1        -> already so
     ? ask_failed 1           -> already so
     ? woken 1                -> not yet
     ? woken 1 job            -> running, nudge in 0s, due 0s
+    ? collecting 1           -> already so
     ? stored 1               -> already so
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
@@ -119,7 +124,7 @@ const UNCONFIRMED: &str = "
 const COLLECTING: &str = "
     claim                    -> submitting, due 30s
     accepted 1               -> running, nudge in 10s, due 10s
-    succeeded 1              -> collecting, try 1, collect, due 90s
+    succeeded 1              -> collecting, try 0, collect, due 60s
     ? claim                  -> already so
     ? accepted 1             -> already so
     ? failed 1 moderated     -> already so
@@ -131,16 +136,17 @@ const COLLECTING: &str = "
     ? ask_failed 1           -> already so
     ? woken 1                -> already so
     ? woken 1 job            -> already so
+    ? collecting 1           -> collecting, try 1, due 90s
     ? stored 1               -> succeeded, charge 7 of 7, file 1
-    ? collect_delayed 1      -> collecting, try 1, nudge in 6s, due 6s
+    ? collect_delayed 1      -> collecting, try 0, nudge in 2s, due 2s
     ? collect_failed 1       -> failed provider_failed, release 7
     ? cancel                 -> too late
     ? due                    -> not yet
-    ? +90s due               -> collecting, try 2, collect, due 90s";
+    ? +60s due               -> collecting, try 0, collect, due 60s";
 
 const SUCCEEDED: &str = "
     claim                    -> submitting, due 30s
-    succeeded 1              -> collecting, try 1, collect, due 90s
+    succeeded 1              -> collecting, try 0, collect, due 60s
     stored 1                 -> succeeded, charge 7 of 7, file 1
     ? claim                  -> already so
     ? accepted 1             -> too late
@@ -153,6 +159,7 @@ const SUCCEEDED: &str = "
     ? ask_failed 1           -> already so
     ? woken 1                -> too late
     ? woken 1 job            -> too late
+    ? collecting 1           -> already so
     ? stored 1               -> already so
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
@@ -166,14 +173,15 @@ const FAILED: &str = "
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
-    ? succeeded 1            -> failed moderated, collect, due 90s, late 1 collecting, try 1
+    ? succeeded 1            -> failed moderated, collect, due 60s, late 1 collecting, try 0
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so
     ? still_running 1        -> already so
     ? ask_failed 1           -> already so
     ? woken 1                -> too late
     ? woken 1 job            -> too late
-    ? stored 1               -> already so
+    ? collecting 1           -> already so
+    ? stored 1               -> failed moderated, file 1, late 1 stored
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> too late
@@ -187,14 +195,15 @@ const CANCELED: &str = "
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
-    ? succeeded 1            -> canceled, collect, due 90s, late 1 collecting, try 1
+    ? succeeded 1            -> canceled, collect, due 60s, late 1 collecting, try 0
     ? provider_canceled 1    -> already so
     ? asking 1               -> already so
     ? still_running 1        -> already so
     ? ask_failed 1           -> already so
     ? woken 1                -> too late
     ? woken 1 job            -> too late
-    ? stored 1               -> already so
+    ? collecting 1           -> already so
+    ? stored 1               -> canceled, file 1, late 1 stored
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> already so
@@ -204,7 +213,7 @@ const CANCELED: &str = "
 const LATE: &str = "
     claim                    -> submitting, due 30s
     failed 1 moderated       -> failed moderated, release 7
-    succeeded 1              -> failed moderated, collect, due 90s, late 1 collecting, try 1
+    succeeded 1              -> failed moderated, collect, due 60s, late 1 collecting, try 0
     ? claim                  -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
@@ -216,13 +225,14 @@ const LATE: &str = "
     ? ask_failed 1           -> already so
     ? woken 1                -> too late
     ? woken 1 job            -> too late
+    ? collecting 1           -> failed moderated, due 90s, late 1 collecting, try 1
     ? stored 1               -> failed moderated, file 1, late 1 stored
     ? stored 2               -> stale
-    ? collect_delayed 1      -> failed moderated, due 6s, late 1 collecting, try 1
+    ? collect_delayed 1      -> failed moderated, due 2s, late 1 collecting, try 0
     ? collect_failed 1       -> failed moderated, late 1 lost
     ? cancel                 -> too late
     ? due                    -> not yet
-    ? +90s due               -> failed moderated, collect, due 90s, late 1 collecting, try 2";
+    ? +60s due               -> failed moderated, collect, due 60s, late 1 collecting, try 0";
 
 #[test]
 fn every_event_has_its_answer_in_every_state() {

@@ -23,7 +23,7 @@ mod property;
 mod table;
 
 /// Every kind of event, by the word that scripts use for it.
-const EVENTS: [&str; 15] = [
+const EVENTS: [&str; 16] = [
     "claim",
     "accepted",
     "failed",
@@ -34,6 +34,7 @@ const EVENTS: [&str; 15] = [
     "still_running",
     "ask_failed",
     "woken",
+    "collecting",
     "stored",
     "collect_delayed",
     "collect_failed",
@@ -64,6 +65,7 @@ fn event(word: &str, attempt: u32, details: &Details) -> Event {
         "still_running" => Event::StillRunning { attempt, progress: details.progress, queue_position: None },
         "ask_failed" => Event::AskFailed { attempt },
         "woken" => Event::Woken { attempt, job },
+        "collecting" => Event::Collecting { attempt },
         "stored" => Event::Stored { attempt, results: vec![stored_file()] },
         "collect_delayed" => Event::CollectDelayed { attempt, failure },
         "collect_failed" => Event::CollectFailed { attempt, failure },
@@ -106,7 +108,7 @@ fn rules() -> Rules {
         retry: Backoff { first: seconds(2), growth_percent: 300, max: seconds(50) },
         submit_repeat_safe: false,
         max_attempts: 3,
-        max_collect_tries: 3,
+        collect_for: seconds(400),
         requeue_every: seconds(60),
         queue_limit: seconds(3600),
         policies: Policies::default(),
@@ -134,7 +136,14 @@ impl Life {
         let now = start();
         let id = GenerationId::from_parts(1, [2; 10]);
         let account = AccountId::from_parts(1, [1; 10]);
-        let order = Order { model: "m".into(), provider: "p".into(), catalog_version: 1, params: Map::new(), inputs: Vec::new() };
+        let order = Order {
+            model: "m".into(),
+            provider: "p".into(),
+            catalog_version: 1,
+            params: Map::new(),
+            inputs: Vec::new(),
+            price_per_result: None,
+        };
         let generation = Generation::accept(id, account, order, credits(hold), now, now + due_in);
         let mut life = Self { generation, account: Account::open(account, now), entries: Vec::new(), now };
         life.post(&Posting::Grant { reference: "welcome".into(), amount: credits(granted) });

@@ -97,7 +97,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
             Rules {
                 submit_repeat_safe: safe,
                 max_attempts: attempts,
-                max_collect_tries: tries,
+                collect_for: seconds(i64::from(tries) * 100),
                 // Short, so that waiting for it does not take most of the test's time.
                 queue_limit: seconds(600),
                 policies: policies.unwrap_or_default(),
@@ -215,8 +215,10 @@ fn due_when_its_state_says(now: Timestamp, decision: &Decision, rules: &Rules, t
     let late = new.late.as_ref().is_some_and(|late| matches!(late.state, LateState::Collecting { .. }));
     match &new.state {
         State::Queued { not_before } => assert!(new.due_at > Some(*not_before), "{}", told()),
-        State::Claimed { lease_until } | State::Collecting { lease_until, .. } => {
-            assert_eq!(new.due_at, Some(*lease_until), "{}", told())
+        State::Claimed { lease_until } => assert_eq!(new.due_at, Some(*lease_until), "{}", told()),
+        State::Collecting { .. } => {
+            let latest = now + rules.collect_lease.max(rules.queue_limit);
+            assert!(new.due_at.is_some_and(|due| due <= latest), "{}", told());
         }
         State::Unconfirmed { resolves_by, .. } => assert_eq!(new.due_at, Some(*resolves_by), "{}", told()),
         State::Running { expires_at, .. } => {

@@ -17,7 +17,7 @@ fn a_success_is_charged_and_every_duplicate_changes_nothing() {
          lost 1                   -> already so
          @due asking 1            -> running, due 45s
          asking 1                 -> not yet
-         +1s succeeded 1          -> collecting, try 1, collect, due 90s
+         +1s succeeded 1          -> collecting, try 0, collect, due 60s
          succeeded 1              -> already so
          still_running 1          -> already so
          +3s stored 1             -> succeeded, charge 7 of 7, file 1
@@ -39,7 +39,7 @@ fn a_callback_may_come_before_the_answer_to_the_submit() {
     check(
         &rules(),
         "claim                    -> submitting, due 30s
-         succeeded 1 job          -> collecting, try 1, collect, due 90s
+         succeeded 1 job          -> collecting, try 0, collect, due 60s
          accepted 1               -> already so
          lost 1                   -> already so
          failed 1 throttled       -> already so
@@ -57,7 +57,7 @@ fn a_lost_answer_waits_for_evidence() {
     check(
         &rules(),
         &format!(
-            "{lost}\n +299s succeeded 1 job -> collecting, try 1, collect, due 90s\n stored 1 -> succeeded, charge 7 of 7, file 1"
+            "{lost}\n +299s succeeded 1 job -> collecting, try 0, collect, due 60s\n stored 1 -> succeeded, charge 7 of 7, file 1"
         ),
     );
     check(
@@ -90,7 +90,7 @@ fn what_comes_after_the_deadline_is_stored_and_not_charged() {
                    +1s lost 1             -> unconfirmed, due 300s
                    @due due               -> failed expired, release 7
                    due                    -> not yet
-                   +60s succeeded 1 job   -> failed expired, collect, due 90s, late 1 collecting, try 1
+                   +60s succeeded 1 job   -> failed expired, collect, due 60s, late 1 collecting, try 0
                    succeeded 1            -> already so
                    accepted 1             -> too late
                    cancel                 -> too late
@@ -101,11 +101,13 @@ fn what_comes_after_the_deadline_is_stored_and_not_charged() {
                   collect_delayed 1       -> already so
                   collect_failed 1        -> already so
                   due                     -> not yet";
-    let delayed = "+5s collect_delayed 1  -> failed expired, due 6s, late 1 collecting, try 1
+    let delayed = "+5s collecting 1       -> failed expired, due 90s, late 1 collecting, try 1
+                   +5s collect_delayed 1  -> failed expired, due 6s, late 1 collecting, try 1
                    collect_delayed 1      -> failed expired, due 6s, late 1 collecting, try 1
-                   @due due               -> failed expired, collect, due 90s, late 1 collecting, try 2
-                   +5s collect_delayed 1  -> failed expired, due 18s, late 1 collecting, try 2
-                   @due due               -> failed expired, collect, due 90s, late 1 collecting, try 3";
+                   @due due               -> failed expired, collect, due 60s, late 1 collecting, try 1
+                   +1s collecting 1       -> failed expired, due 90s, late 1 collecting, try 2
+                   @due due               -> failed expired, collect, due 107s, late 1 collecting, try 2
+                   +300s collecting 1     -> failed expired, due 90s, late 1 collecting, try 3";
     let lost = "succeeded 1               -> already so
                 stored 1                  -> already so
                 due                       -> not yet";
@@ -122,19 +124,20 @@ fn a_late_result_of_an_earlier_attempt_does_not_disturb_the_current_one() {
     let second = "claim                   -> submitting, due 30s
                   failed 1 throttled      -> queued, dispatch in 2s, due 62s
                   +2s claim               -> submitting, due 30s
-                  +1s succeeded 1         -> submitting, collect, due 29s, late 1 collecting, try 1
+                  +1s succeeded 1         -> submitting, collect, due 29s, late 1 collecting, try 0
                   succeeded 1             -> already so";
     check(
         &rules(),
         &format!(
             "{second}
+             collecting 1             -> submitting, due 29s, late 1 collecting, try 1
              collect_delayed 1        -> not yet
              lost 2                   -> unconfirmed, due 300s, late 1 collecting, try 1
              +1s collect_delayed 1    -> not yet
              ? +298s due              -> not yet
              @due due                 -> failed expired, release 7, due 90s, late 1 collecting, try 1
              collect_delayed 1        -> failed expired, due 6s, late 1 collecting, try 1
-             @due due                 -> failed expired, collect, due 90s, late 1 collecting, try 2
+             @due due                 -> failed expired, collect, due 306s, late 1 collecting, try 1
              stored 1                 -> failed expired, file 1, late 1 stored"
         ),
     );
@@ -143,7 +146,7 @@ fn a_late_result_of_an_earlier_attempt_does_not_disturb_the_current_one() {
         &format!(
             "{second}
              stored 1                 -> submitting, file 1, due 29s, late 1 stored
-             succeeded 2              -> collecting, try 1, collect, due 90s, late 1 stored
+             succeeded 2              -> collecting, try 0, collect, due 60s, late 1 stored
              succeeded 1              -> already so
              stored 1                 -> stale
              stored 2                 -> succeeded, charge 7 of 7, file 1, late 1 stored"
@@ -153,8 +156,8 @@ fn a_late_result_of_an_earlier_attempt_does_not_disturb_the_current_one() {
         &rules(),
         &format!(
             "{second}
-             succeeded 2              -> collecting, try 1, collect, due 90s, late 1 collecting, try 1
-             stored 2                 -> succeeded, charge 7 of 7, file 1, due 90s, late 1 collecting, try 1
+             succeeded 2              -> collecting, try 0, collect, due 60s, late 1 collecting, try 0
+             stored 2                 -> succeeded, charge 7 of 7, file 1, due 90s, late 1 collecting, try 0
              collect_failed 1         -> succeeded, late 1 lost"
         ),
     );
@@ -202,7 +205,7 @@ fn a_job_that_was_interrupted_is_submitted_again() {
         "claim                    -> submitting, due 30s
          accepted 1               -> running, nudge in 10s, due 10s
          failed 1 unavailable     -> queued, dispatch in 2s, due 62s
-         +1s succeeded 1          -> collecting, try 1, collect, due 90s
+         +1s succeeded 1          -> collecting, try 0, collect, due 60s
          claim                    -> already so
          stored 1                 -> succeeded, charge 7 of 7, file 1",
     );
@@ -258,7 +261,7 @@ fn canceling_while_it_is_submitted_waits_for_the_provider() {
              accepted 1               -> running, canceling, nudge in 0s, due 0s
              provider_canceled 1      -> canceled, release 7
              provider_canceled 1      -> already so
-             succeeded 1              -> canceled, collect, due 90s, late 1 collecting, try 1
+             succeeded 1              -> canceled, collect, due 60s, late 1 collecting, try 0
              stored 1                 -> canceled, file 1, late 1 stored"
         ),
     );
@@ -267,7 +270,7 @@ fn canceling_while_it_is_submitted_waits_for_the_provider() {
     check(
         &rules(),
         &format!(
-            "{canceling}\n succeeded 1 -> collecting, try 1, canceling, collect, due 90s\n stored 1 -> succeeded, charge 7 of 7, file 1"
+            "{canceling}\n succeeded 1 -> collecting, try 0, canceling, collect, due 60s\n stored 1 -> succeeded, charge 7 of 7, file 1"
         ),
     );
     check(&repeat_safe(), &format!("{canceling}\n lost 1 -> canceled, release 7"));
@@ -288,7 +291,7 @@ fn canceling_while_it_runs_asks_the_provider_now() {
         &rules(),
         &format!(
             "{canceling}
-             succeeded 1              -> collecting, try 1, canceling, collect, due 90s
+             succeeded 1              -> collecting, try 0, canceling, collect, due 60s
              provider_canceled 1      -> too late
              cancel                   -> too late
              stored 1                 -> succeeded, charge 7 of 7, file 1"
@@ -308,7 +311,7 @@ fn canceling_what_nobody_confirmed_ends_it_at_the_deadline() {
     check(
         &rules(),
         &format!(
-            "{canceling}\n succeeded 1 -> collecting, try 1, canceling, collect, due 90s\n stored 1 -> succeeded, charge 7 of 7, file 1"
+            "{canceling}\n succeeded 1 -> collecting, try 0, canceling, collect, due 60s\n stored 1 -> succeeded, charge 7 of 7, file 1"
         ),
     );
 }
@@ -369,20 +372,47 @@ fn a_poll_worker_that_disappears_is_replaced() {
 }
 
 #[test]
-fn a_result_is_copied_as_often_as_allowed_and_then_lost() {
-    let third = "claim                    -> submitting, due 30s
-                 succeeded 1              -> collecting, try 1, collect, due 90s
+fn a_result_is_copied_for_as_long_as_it_can_be_had_and_then_lost() {
+    let begun = "claim                    -> submitting, due 30s
+                 succeeded 1              -> collecting, try 0, collect, due 60s
+                 +5s collecting 1         -> collecting, try 1, due 90s
                  +5s collect_delayed 1    -> collecting, try 1, nudge in 6s, due 6s
                  collect_delayed 1        -> collecting, try 1, nudge in 6s, due 6s
-                 @due due                 -> collecting, try 2, collect, due 90s
+                 @due due                 -> collecting, try 1, collect, due 60s
+                 +1s collecting 1         -> collecting, try 2, due 90s
                  +89s due                 -> not yet
-                 +1s due                  -> collecting, try 3, collect, due 90s";
-    check(&rules(), &format!("{third}\n stored 1 -> succeeded, charge 7 of 7, file 1"));
-    check(&rules(), &format!("{third}\n collect_delayed 1 result_lost -> failed result_lost, release 7"));
-    check(&rules(), &format!("{third}\n @due due -> failed result_lost, release 7\n stored 1 -> already so"));
+                 +1s due                  -> collecting, try 2, collect, due 107s
+                 +292s collecting 1       -> collecting, try 3, due 90s";
+    check(&rules(), &format!("{begun}\n stored 1 -> succeeded, charge 7 of 7, file 1"));
+    check(&rules(), &format!("{begun}\n collect_delayed 1 result_lost -> collecting, try 3, nudge in 50s, due 50s"));
+    check(&rules(), &format!("{begun}\n +1s collect_delayed 1 result_lost -> failed result_lost, release 7"));
     check(
         &rules(),
-        "claim -> submitting, due 30s\n succeeded 1 -> collecting, try 1, collect, due 90s\n collect_failed 1 result_lost -> failed result_lost, release 7",
+        &format!("{begun}\n @due due -> failed result_lost, release 7\n stored 1 -> failed result_lost, file 1, late 1 stored"),
+    );
+    check(
+        &rules(),
+        "claim -> submitting, due 30s\n succeeded 1 -> collecting, try 0, collect, due 60s\n collect_failed 1 result_lost -> failed result_lost, release 7",
+    );
+}
+
+/// Nobody has looked whether the result is still there: the time is not over before somebody did.
+#[test]
+fn a_result_that_waits_for_a_worker_is_not_lost() {
+    check(
+        &rules(),
+        "claim                    -> submitting, due 30s
+         succeeded 1              -> collecting, try 0, collect, due 60s
+         @due due                 -> collecting, try 0, collect, due 60s
+         +1000s due               -> collecting, try 0, collect, due 1060s
+         +1s collecting 1         -> collecting, try 1, due 90s
+         stored 1                 -> succeeded, charge 7 of 7, file 1",
+    );
+    check(
+        &rules(),
+        "claim                    -> submitting, due 30s
+         succeeded 1              -> collecting, try 0, collect, due 60s
+         +3600s due               -> failed result_lost, release 7",
     );
 }
 
@@ -409,7 +439,7 @@ fn a_lost_dispatch_message_is_sent_again_until_the_queue_limit() {
          @due due                 -> queued, dispatch in 0s, due 60s
          @due due                 -> queued, dispatch in 0s, due 120s
          ? claim                  -> submitting, due 30s
-         +3480s due               -> queued, dispatch in 0s, due 3600s
+         +3479s due               -> queued, dispatch in 0s, due 3599s
          @due due                 -> failed expired, release 7",
     );
 }
@@ -424,7 +454,7 @@ fn evidence_of_another_attempt_is_not_evidence_of_this_one() {
         for state in [
             "? due -> not yet",
             "accepted 2 -> running, nudge in 10s, due 10s",
-            "succeeded 2 -> collecting, try 1, collect, due 90s",
+            "succeeded 2 -> collecting, try 0, collect, due 60s",
         ] {
             check(&rules(), &format!("{second}\n {state}\n ? {event} 0 -> stale\n ? {event} 1 -> stale\n ? {event} 3 -> stale"));
         }
