@@ -102,17 +102,17 @@ fn the_auditor_notices_forged_entries() {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     let honest = || {
-        let mut life = Life::new(20, 7, super::seconds(60));
-        let charge = Posting::Charge { generation: life.generation.id, held: super::credits(7), charge: super::credits(4) };
+        let mut life = Life::new(20, 7, seconds(60));
+        let charge = Posting::Charge { generation: life.generation.id, held: credits(7), charge: credits(4) };
         life.post(&charge);
         life.entries
     };
     assert_eq!((audit(&honest()).available, audit(&honest()).charged), (16, 4));
     let forgeries: [fn(&mut Vec<Entry>); 6] = [
         |entries| entries[2].sequence += 1,
-        |entries| entries[2].amount = super::credits(5),
+        |entries| entries[2].amount = credits(5),
         |entries| entries[2].held_change = -7,
-        |entries| entries[3].balance_after = super::credits(20),
+        |entries| entries[3].balance_after = credits(20),
         |entries| drop(entries.remove(1)),
         |entries| entries.push(Entry { sequence: 5, ..entries[2].clone() }),
     ];
