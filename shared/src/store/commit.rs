@@ -70,14 +70,16 @@ impl Store {
     ) -> Result<Option<Accepted>, StoreError> {
         let Some(claim) = claim else { return Ok(None) };
         let record = self.idempotency(generation.account, &claim.key_hash).await?;
-        Ok(record.filter(|record| record.expires_at >= now).and_then(|record| {
+        // In whole seconds, as the condition that frees a key compares them: no moment is between used and free.
+        let alive = |record: &IdempotencyRecord| record.expires_at.as_second() >= now.as_second();
+        Ok(record.filter(alive).map(|record| {
             if record.payload != claim.payload {
-                Some(Accepted::KeyReused)
+                Accepted::KeyReused
             } else if record.generation == generation.id {
                 // Our own transaction, whose answer was lost.
-                Some(Accepted::New { balance_before: record.balance_before, balance_after: record.balance_after })
+                Accepted::New { balance_before: record.balance_before, balance_after: record.balance_after }
             } else {
-                Some(Accepted::Replayed(record))
+                Accepted::Replayed(record)
             }
         }))
     }
