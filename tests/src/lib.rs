@@ -114,6 +114,17 @@ impl World {
         panic!("ten hours passed in vain; it is {:#}", self.generation(id).await);
     }
 
+    /// Waits until the look at everything due that comes with the start is over: from then on only requests make calls.
+    pub async fn first_tick(&self) {
+        let shards = self.stack.backend.store.due_shards().end;
+        let looked = async {
+            while self.wire.counts().get("Query").copied().unwrap_or_default() < shards {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looked).await.expect("the schedule fires at the start");
+    }
+
     /// Another account with so many credits, and its key.
     pub async fn customer(&self, credits: u64) -> Customer {
         let (account, key) = self.stack.open_account(credits).await.expect("the account opens");

@@ -33,6 +33,7 @@ async fn colliding_dynamodb() -> String {
 async fn an_acceptance_survives_collisions_and_holds_once() {
     let world = World::with(Setting::idle()).await;
     let stub = colliding_dynamodb().await;
+    world.first_tick().await;
     world.create("placeholder", "warm-up").await;
     world.wire.reset();
     world.wire.collide(6, &stub);
