@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::World;
+use crate::Customer;
 
 /// What the entries say of one generation.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Closing {
     pub released: u64,
 }
 
-impl World {
+impl Customer {
     async fn all(&self, path: &str, field: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut cursor = String::new();

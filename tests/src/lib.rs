@@ -1,27 +1,39 @@
 //! The harness: a whole local stack, a customer's view of it, and an auditor who trusts nobody.
 
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use local::stack::{Options, Stack};
-use reqwest::{Method, RequestBuilder};
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::clock::Clock;
 use shared::http_guard::{Outbound, Policy};
+use shared::store::Store;
 
 mod audit;
+mod customer;
 mod wire;
 
+pub use audit::Closing;
+pub use customer::Customer;
 pub use wire::{Fault, Wire};
 
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running stack and the development account's view of it.
+/// A running stack. It is used as the development account, which is its first customer.
 pub struct World {
     pub stack: Stack,
     pub wire: Wire,
-    pub http: Outbound,
+    pub developer: Customer,
+}
+
+impl Deref for World {
+    type Target = Customer;
+
+    fn deref(&self) -> &Customer {
+        &self.developer
+    }
 }
 
 /// How a world is to be.
@@ -34,6 +46,16 @@ pub struct Setting {
     /// Shared between worlds; the system's unless given.
     pub clock: Option<Clock>,
 }
+
+impl Setting {
+    /// Nothing that is accepted is worked on: the messages for it go to the queue [`UNREAD`].
+    pub fn idle() -> Self {
+        Self { environment: vec![("DISPATCH_QUEUE_URL", UNREAD.to_owned())], ..Self::default() }
+    }
+}
+
+/// A queue that no function reads.
+pub const UNREAD: &str = "DispatchDeadLetters";
 
 /// An answer of the API.
 #[derive(Debug, Clone)]
@@ -69,73 +91,8 @@ impl World {
         };
         let stack = Stack::start(options).await.expect("the stack starts");
         let http = Outbound::new(Policy { allow_loopback: true }).expect("an HTTP client");
-        Self { stack, wire, http }
-    }
-
-    /// A request of the development account.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.request_as(&self.stack.api_key, method, path)
-    }
-
-    /// A request with another key.
-    pub fn request_as(&self, key: &str, method: Method, path: &str) -> RequestBuilder {
-        self.http.api().request(method, format!("{}{path}", self.stack.api)).bearer_auth(key).timeout(PATIENCE)
-    }
-
-    /// Sends a request; an answer that is not JSON is a string.
-    pub async fn send(&self, request: RequestBuilder) -> Reply {
-        let answer = request.send().await.expect("the API answers");
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let text = answer.text().await.expect("a body");
-        Reply { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
-    }
-
-    pub async fn get(&self, path: &str) -> Reply {
-        self.send(self.request(Method::GET, path)).await
-    }
-
-    pub async fn post(&self, path: &str, body: &Value) -> Reply {
-        self.send(self.request(Method::POST, path).json(body)).await
-    }
-
-    /// Asks for a generation, which has to be accepted; its id.
-    pub async fn create(&self, model: &str, prompt: &str) -> String {
-        self.create_with(model, json!({ "prompt": prompt })).await
-    }
-
-    pub async fn create_with(&self, model: &str, params: Value) -> String {
-        let reply = self.post("/v1/generations", &json!({ "model": model, "params": params })).await;
-        assert_eq!(reply.status, 202, "{:?}", reply.body);
-        reply.body["id"].as_str().expect("an id").to_owned()
-    }
-
-    pub async fn generation(&self, id: &str) -> Value {
-        let reply = self.get(&format!("/v1/generations/{id}")).await;
-        assert_eq!(reply.status, 200, "{:?}", reply.body);
-        reply.body
-    }
-
-    /// Waits until the generation is as `wanted` says.
-    pub async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let started = Instant::now();
-        loop {
-            let generation = self.generation(id).await;
-            if wanted(&generation) {
-                return generation;
-            }
-            assert!(started.elapsed() < PATIENCE, "waited in vain; it is {generation:#}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until it is in this phase.
-    pub async fn phase(&self, id: &str, phase: &str) -> Value {
-        self.until(id, |generation| generation["phase"] == phase).await
-    }
-
-    /// Waits until it has ended.
-    pub async fn ended(&self, id: &str) -> Value {
-        self.until(id, |generation| !generation["finished_at"].is_null()).await
+        let developer = Customer { account: stack.account, key: stack.api_key.clone(), http, api: stack.api.clone() };
+        Self { stack, wire, developer }
     }
 
     /// Lets the clock jump, and with it everything that waits for it: delayed messages, leases, the minute's tick.
@@ -157,38 +114,28 @@ impl World {
         panic!("ten hours passed in vain; it is {:#}", self.generation(id).await);
     }
 
-    /// What can be spent, and what is held.
-    pub async fn balance(&self) -> (u64, u64) {
-        let account = self.get("/v1/account").await.body;
-        (account["available"].as_u64().expect("a number"), account["held"].as_u64().expect("a number"))
+    /// Waits until the look at everything due that comes with the start is over: from then on only requests make calls.
+    pub async fn first_tick(&self) {
+        let shards = self.stack.backend.store.due_shards().end;
+        let looked = async {
+            while self.wire.counts().get("Query").copied().unwrap_or_default() < shards {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looked).await.expect("the schedule fires at the start");
     }
 
-    /// Uploads a file as a customer would; the asset's id.
-    pub async fn upload(&self, content_type: &str, file: Vec<u8>) -> String {
-        let reply = self.post("/v1/uploads", &json!({"content_type": content_type, "bytes": file.len()})).await;
-        assert_eq!(reply.status, 201, "{:?}", reply.body);
-        let status = self.put_upload(&reply.body, file).await;
-        assert_eq!(status, 200);
-        let id = reply.body["id"].as_str().expect("an id").to_owned();
-        let complete = self.post(&format!("/v1/uploads/{id}/complete"), &json!({})).await;
-        assert_eq!(complete.status, 200, "{:?}", complete.body);
-        id
+    /// Another account with so many credits, and its key.
+    pub async fn customer(&self, credits: u64) -> Customer {
+        let (account, key) = self.stack.open_account(credits).await.expect("the account opens");
+        Customer { account, key, ..self.developer.clone() }
     }
 
-    /// Sends a file to the address that `POST /v1/uploads` gave; the HTTP status.
-    pub async fn put_upload(&self, upload: &Value, file: Vec<u8>) -> u16 {
-        let mut request = self.http.api().put(upload["url"].as_str().expect("a URL")).body(file);
-        for (name, value) in upload["headers"].as_object().expect("headers") {
-            request = request.header(name, value.as_str().expect("text"));
-        }
-        request.send().await.expect("S3 answers").status().as_u16()
-    }
-
-    /// The bytes behind a link.
-    pub async fn download(&self, url: &Value) -> Vec<u8> {
-        let answer = self.http.media().get(url.as_str().expect("a URL")).send().await.expect("S3 answers");
-        assert_eq!(answer.status(), 200);
-        answer.bytes().await.expect("a body").to_vec()
+    /// The table as another process sees it: a client and a memory of its own, and nothing of it goes over the wire.
+    pub fn another_store(&self) -> Store {
+        let client = aws_sdk_dynamodb::Client::new(&local::engines::sdk(&self.stack.dynamodb.endpoint_url));
+        let config = &self.stack.backend.config;
+        Store::new(client, config.table.clone(), config.due_shards)
     }
 
     /// The photo in the repository.

@@ -27,6 +27,8 @@ struct State {
     seen: u32,
     plan: Option<(u32, Fault)>,
     collisions: u32,
+    /// Set anew after each transaction that got through.
+    collisions_each: u32,
     collide_at: Option<String>,
 }
 
@@ -67,7 +69,14 @@ impl Wire {
     pub fn collide(&self, count: u32, stub: &str) {
         let mut state = self.state();
         state.collisions = count;
+        state.collisions_each = 0;
         state.collide_at = Some(stub.to_owned());
+    }
+
+    /// From now on each transaction collides `count` times before it gets through.
+    pub fn collide_each(&self, count: u32, stub: &str) {
+        self.collide(count, stub);
+        self.state().collisions_each = count;
     }
 }
 
@@ -100,6 +109,8 @@ impl Intercept for Tap {
             state.collisions -= 1;
             let stub = state.collide_at.clone().unwrap_or_default();
             context.request_mut().set_uri(stub)?;
+        } else if operation == "TransactWriteItems" {
+            state.collisions = state.collisions_each;
         }
         *state.counts.entry(operation).or_default() += 1;
         state.seen += 1;

@@ -94,7 +94,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Accepted>, StoreError> {
         let record = self.idempotency(account, &claim.key_hash).await?;
-        let record = record.filter(|record| record.expires_at >= now);
+        // In whole seconds, as the condition that frees a key compares them: no moment is between used and free.
+        let record = record.filter(|record| record.expires_at.as_second() >= now.as_second());
         Ok(record.map(|record| if record.payload == claim.payload { Accepted::Replayed(record) } else { Accepted::KeyReused }))
     }
 

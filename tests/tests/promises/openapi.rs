@@ -1,0 +1,160 @@
+//! openapi.json says what the API does: no route more, no route less, and every answer as it is described.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tests::World;
+
+fn api() -> Value {
+    local::openapi::text().parse().expect("JSON")
+}
+
+#[test]
+fn openapi_json_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../openapi.json");
+    let file = std::fs::read_to_string(path).expect("openapi.json is there");
+    let is_same = file.trim_end() == local::openapi::text().trim_end();
+    assert!(is_same, "openapi.json is not what the code says; run `cargo run -- openapi > openapi.json`");
+}
+
+#[test]
+fn every_route_is_described_and_every_described_route_exists() {
+    let values = local::template::LocalValues {
+        parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(),
+        ..local::template::LocalValues::default()
+    };
+    let template = local::template::Template::parse(local::template::BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));
+    let routes = template.functions.iter().flat_map(|function| &function.routes);
+    let routes: BTreeSet<String> = routes.map(|route| format!("{} {}", route.method, route.path)).collect();
+    let described: BTreeSet<String> = operations(&api()).into_keys().collect();
+    assert_eq!(routes, described);
+}
+
+/// Operations by method and path.
+fn operations(api: &Value) -> BTreeMap<String, Value> {
+    let paths = api["paths"].as_object().expect("paths").iter();
+    let of_path = |(path, item): (&String, &Value)| {
+        let path = path.clone();
+        let methods = item.as_object().expect("methods").clone().into_iter();
+        methods.map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation))
+    };
+    paths.flat_map(of_path).collect()
+}
+
+/// An answer may not have fields that nobody described.
+fn strict(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.contains_key("properties") {
+                fields.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            fields.values_mut().for_each(strict);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strict),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Sends requests and compares the answers with the description.
+struct Judge<'a> {
+    world: &'a World,
+    api: Value,
+    operations: BTreeMap<String, Value>,
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(world: &'a World) -> Self {
+        let mut api = api();
+        let operations = operations(&api);
+        strict(&mut api["components"]["schemas"]);
+        Self { world, api, operations, seen: BTreeSet::new() }
+    }
+
+    /// Sends a request of `operation`, as `GET /v1/generations/{id}`, which has to be answered with `status`.
+    async fn send(&mut self, operation: &str, request: RequestBuilder, status: u16) -> Value {
+        let reply = self.world.send(request).await;
+        assert_eq!(reply.status, status, "{operation}: {:?}", reply.body);
+        let described = &self.operations.get(operation).unwrap_or_else(|| panic!("{operation} is not described"))["responses"];
+        let content = &described[status.to_string()]["content"];
+        let media_type = if status < 400 { "application/json" } else { "application/problem+json" };
+        assert_eq!(reply.header("content-type"), media_type, "{operation}");
+        let content = content.as_object().unwrap_or_else(|| panic!("{operation}: an answer {status} is not described"));
+        let schema = content.values().next().expect("a media type")["schema"].clone();
+        let document = json!({"allOf": [schema], "components": self.api["components"]});
+        let options = jsonschema::options().should_validate_formats(true);
+        let validator = options.build(&document).unwrap_or_else(|error| panic!("{operation}: {error}"));
+        let errors: Vec<String> =
+            validator.iter_errors(&reply.body).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{operation} {status}: {errors:#?}\n{:#}", reply.body);
+        if status < 400 {
+            self.seen.insert(operation.to_owned());
+        }
+        reply.body
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_is_as_described() {
+    let world = World::start().await;
+    let mut judge = Judge::new(&world);
+    let get = |path: &str| world.request(Method::GET, path);
+    let post = |path: &str, body: Value| world.request(Method::POST, path).json(&body);
+    let order = |model: &str, prompt: &str| json!({"model": model, "params": {"prompt": prompt}});
+
+    let photo = World::photo();
+    let announced = json!({"content_type": "image/jpeg", "bytes": photo.len(), "filename": "a.jpg"});
+    let upload = judge.send("POST /v1/uploads", post("/v1/uploads", announced), 201).await;
+    let asset = upload["id"].as_str().expect("an id");
+    judge.send("GET /v1/assets/{id}", get(&format!("/v1/assets/{asset}")), 200).await;
+    let complete = format!("/v1/uploads/{asset}/complete");
+    judge.send("POST /v1/uploads/{id}/complete", post(&complete, json!({})), 409).await;
+    assert_eq!(world.put_upload(&upload, photo).await, 200);
+    judge.send("POST /v1/uploads/{id}/complete", post(&complete, json!({})), 200).await;
+    judge.send("GET /v1/assets/{id}", get(&format!("/v1/assets/{asset}")), 200).await;
+    judge.send("GET /v1/assets/{id}", get("/v1/assets/none"), 404).await;
+    judge.send("POST /v1/uploads", post("/v1/uploads", json!({})), 422).await;
+
+    let create = "POST /v1/generations";
+    let waited = post("/v1/generations", order("flux-schnell", "done")).header("prefer", "wait=20");
+    let done = judge.send(create, waited, 200).await;
+    let result = format!("/v1/assets/{}", done["results"][0]["asset_id"].as_str().expect("an id"));
+    judge.send("GET /v1/assets/{id}", get(&result), 200).await;
+    let failed = judge.send(create, post("/v1/generations", order("flux-schnell", "[[moderate]]")), 202).await;
+    let running = judge.send(create, post("/v1/generations", order("flux-schnell", "slow [[delay=5m]]")), 202).await;
+    judge.send(create, post("/v1/generations", json!({"model": "none"})), 422).await;
+    judge.send(create, world.request(Method::POST, "/v1/generations").body("{"), 400).await;
+    let poor = world.customer(1).await;
+    judge.send(create, poor.request(Method::POST, "/v1/generations").json(&order("placeholder", "x")), 402).await;
+    judge.send(create, world.request_as("dk_nobody", Method::POST, "/v1/generations").json(&json!({})), 401).await;
+    judge.send(create, post("/v1/generations", order("placeholder", &"x".repeat(1_000_000))), 413).await;
+
+    let (failed, running) = (failed["id"].as_str().expect("an id"), running["id"].as_str().expect("an id"));
+    world.ended(failed).await;
+    world.phase(running, "running").await;
+    let one = "GET /v1/generations/{id}";
+    for id in [failed, running, done["id"].as_str().expect("an id")] {
+        judge.send(one, get(&format!("/v1/generations/{id}")), 200).await;
+    }
+    judge.send(one, get("/v1/generations/none"), 404).await;
+    let cancel = "POST /v1/generations/{id}/cancel";
+    judge.send(cancel, post(&format!("/v1/generations/{running}/cancel"), json!({})), 202).await;
+    judge.send(cancel, post(&format!("/v1/generations/{failed}/cancel"), json!({})), 409).await;
+    judge.send(cancel, post("/v1/generations/none/cancel", json!({})), 404).await;
+
+    judge.send("GET /v1/generations", get("/v1/generations?limit=2"), 200).await;
+    judge.send("GET /v1/generations", get("/v1/generations"), 200).await;
+    judge.send("GET /v1/generations", get("/v1/generations?limit=0"), 422).await;
+    judge.send("GET /v1/account/ledger", get("/v1/account/ledger?limit=2"), 200).await;
+    judge.send("GET /v1/account/ledger", get("/v1/account/ledger"), 200).await;
+    judge.send("GET /v1/account/ledger", get("/v1/account/ledger?cursor=x"), 422).await;
+    judge.send("GET /v1/account", get("/v1/account"), 200).await;
+    judge.send("GET /v1/account", world.request_as("dk_nobody", Method::GET, "/v1/account"), 401).await;
+    judge.send("GET /v1/models", get("/v1/models"), 200).await;
+
+    let mut missed: BTreeSet<&str> = judge.operations.keys().map(String::as_str).collect();
+    missed.retain(|operation| !judge.seen.contains(*operation));
+    // Providers call this one, with a token that is told to them alone.
+    assert_eq!(missed, BTreeSet::from(["POST /v1/callbacks/{provider}/{generation}/{token}"]), "try the new ones here, too");
+}
