@@ -58,3 +58,14 @@ async fn who_prefers_to_wait_gets_the_result_at_once() {
     assert_eq!((reply.status, &reply.body["status"]), (202, &json!("queued")), "{:?}", reply.body);
     assert!(reply.header("location").ends_with(reply.body["id"].as_str().expect("an id")));
 }
+
+/// RFC 7240: a preference that is not understood is not an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preference_that_is_not_understood_is_ignored() {
+    let world = World::start().await;
+    let body = json!({"model": "placeholder", "params": {"prompt": "no hurry [[delay=5m]]"}});
+    for preference in ["wait=abc", "wait=-1", "wait=1.5", "respond-async, foo;wait=5", "wait"] {
+        let request = world.request(reqwest::Method::POST, "/v1/generations").header("prefer", preference).json(&body);
+        assert_eq!(world.send(request).await.status, 202, "{preference}");
+    }
+}

@@ -142,11 +142,6 @@ async fn lists_and_headers_are_checked() {
         code,
         param: Some(param),
     };
-    let prefer = |name, value: &str| {
-        let body = json!({"model": "placeholder", "params": {"prompt": "x"}});
-        let request = world.request(Method::POST, "/v1/generations").header("prefer", value).json(&body);
-        Case { name, request, status: 422, code: "invalid_param", param: Some("Prefer") }
-    };
     let cases = vec![
         list("no rows", "/v1/generations?limit=0", "out_of_range", "limit"),
         list("too many rows", "/v1/generations?limit=101", "out_of_range", "limit"),
@@ -158,9 +153,6 @@ async fn lists_and_headers_are_checked() {
         list("cursor of our own making", "/v1/generations?cursor=Z2VuXzE", "invalid_param", "cursor"),
         list("ledger cursor of our own making", "/v1/account/ledger?cursor=Z2VuXzE", "invalid_param", "cursor"),
         list("ledger cursor of no number", "/v1/account/ledger?cursor=eCB5", "invalid_param", "cursor"),
-        prefer("wait in words", "wait=abc"),
-        prefer("wait backwards", "respond-async, wait=-1"),
-        prefer("wait for a fraction", "wait=1.5"),
     ];
     check(&world, cases).await;
 }

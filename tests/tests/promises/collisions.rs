@@ -107,6 +107,7 @@ async fn accept(world: &World, store: &Store, account: AccountId) -> Accepted {
         catalog_version: 1,
         params: Map::from_iter([("prompt".to_owned(), Value::from("crowded"))]),
         inputs: Vec::new(),
+        price_per_result: None,
     };
     let cost = Credits::new(5).expect("small");
     let due_at = now + SignedDuration::from_secs(60);
