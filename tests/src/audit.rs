@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::World;
+use crate::Customer;
 
 /// What the entries say of one generation.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Closing {
     pub released: u64,
 }
 
-impl World {
+impl Customer {
     async fn all(&self, path: &str, field: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut cursor = String::new();
@@ -84,6 +84,24 @@ impl World {
         );
         self.compare_generations(&closings).await;
         closings
+    }
+
+    /// Audits; this generation has been paid for in full.
+    pub async fn assert_charged(&self, id: &str) {
+        let closing = self.audit().await[id];
+        assert_eq!(closing, Closing { held: closing.held, charged: closing.held, released: 0 });
+    }
+
+    /// Audits; this generation's credits have been given back.
+    pub async fn assert_released(&self, id: &str) {
+        let closing = self.audit().await[id];
+        assert_eq!(closing, Closing { held: closing.held, charged: 0, released: closing.held });
+    }
+
+    /// Audits; this generation's credits are set aside and not yet spent.
+    pub async fn assert_held(&self, id: &str) {
+        let closing = self.audit().await[id];
+        assert_eq!(closing, Closing { held: closing.held, charged: 0, released: 0 });
     }
 
     async fn compare_generations(&self, closings: &BTreeMap<String, Closing>) {
