@@ -7,121 +7,143 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
+use local::simulators::Submit;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::generation::Generation;
+use shared::ids::GenerationId;
 use shared::store::Store;
 use tests::{Fault, PATIENCE, Setting, World, free_port, serve};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+
+/// One world in which call after call to the table is cut.
+struct Lab {
+    world: World,
+    /// Reads the table past the wire that is cut, so that looking on changes nothing.
+    eye: Store,
+    order: Value,
+}
 
 /// What became of one generation during which one call to the table was cut.
 struct Run {
+    end: Generation,
     /// Whether the call came at all.
     was_cut: bool,
     /// Calls until the end.
     calls: u32,
-    status: String,
 }
 
-/// Reads the table past the wire that is cut, so that looking on changes nothing.
-async fn look(eye: &Store, id: &str) -> Generation {
-    eye.generation(id.parse().expect("an id")).await.expect("the table answers").expect("it is there")
-}
+impl Lab {
+    async fn new(order: Value) -> Self {
+        let world = World::start().await;
+        let table = aws_sdk_dynamodb::Client::new(&local::engines::sdk(&world.stack.dynamodb.endpoint_url));
+        let config = &world.stack.backend.config;
+        let eye = Store::new(table, config.table.clone(), config.due_shards);
+        let lab = Self { world, eye, order };
+        lab.swept(4).await;
+        lab
+    }
 
-/// Asks until it is accepted, with the same key each time, as a customer would who got no answer.
-async fn insist(world: &World, model: &str) -> String {
-    let body = json!({"model": model, "params": {"prompt": "a fox"}});
-    for _ in 0..10 {
-        let request = world.request(reqwest::Method::POST, "/v1/generations").header("idempotency-key", "once").json(&body);
-        let reply = world.send(request).await;
-        if reply.status == 202 {
-            return reply.body["id"].as_str().expect("an id").to_owned();
+    /// Waits until the due index has been read that often in all and nothing is left to do.
+    async fn swept(&self, reads: u32) {
+        let started = Instant::now();
+        while self.reads_of_the_index() < reads {
+            assert!(started.elapsed() < PATIENCE, "no tick");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        assert!(matches!(reply.status, 500 | 503), "{:?}", reply.body);
+        self.world.at_rest().await;
     }
-    panic!("never accepted");
-}
 
-async fn run(model: &str, provider: &str, cut: Option<(u32, Fault)>) -> Run {
-    let world = World::start().await;
-    // The first tick's sweeps are not to be counted.
-    while world.wire.counts().get("Query").copied().unwrap_or_default() < 4 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+    fn reads_of_the_index(&self) -> u32 {
+        self.world.wire.counts().get("Query").copied().unwrap_or_default()
     }
-    world.at_rest().await;
-    let table = aws_sdk_dynamodb::Client::new(&local::engines::sdk(&world.stack.dynamodb.endpoint_url));
-    let config = &world.stack.backend.config;
-    let eye = Store::new(table, config.table.clone(), config.due_shards);
 
-    world.wire.reset();
-    if let Some((nth, fault)) = cut {
-        world.wire.cut(nth, fault);
+    async fn look(&self, id: GenerationId) -> Generation {
+        self.eye.generation(id).await.expect("the table answers").expect("it is there")
     }
-    let id = insist(&world, model).await;
-    let started = Instant::now();
-    let ended = loop {
-        let generation = look(&eye, &id).await;
-        if generation.state.is_terminal() {
-            break generation;
-        }
-        assert!(started.elapsed() < PATIENCE, "{cut:?}: never ends, {generation:?}");
-        if cut.is_some() && !world.wire.is_waiting() {
-            world.later(Duration::from_secs(61));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    let (calls, was_cut) = (world.wire.seen(), cut.is_some() && !world.wire.is_waiting());
-    // Whatever was left lying about comes back after its visibility time-out, and must change nothing.
-    for _ in 0..3 {
-        world.later(Duration::from_secs(1_900));
-        world.at_rest().await;
-    }
-    let after = look(&eye, &id).await;
-    assert_eq!(after.state, ended.state, "{cut:?}");
-    let closings = world.audit().await;
-    assert_eq!(closings.len(), 1, "{cut:?}: accepted more than once");
-    let closing = closings[&id];
-    assert_eq!(closing.charged + closing.released, closing.held, "{cut:?}");
-    let submits = world.stack.simulators.journal().submits(provider);
-    assert!(submits.iter().filter(|submit| submit.job.is_some()).count() <= 1, "{cut:?}: bought twice, {submits:?}");
-    Run { was_cut, calls, status: ended.state.phase().to_owned() }
-}
 
-/// Cuts the first call of a whole job, then the second, and so on until there is no further one.
-async fn cut_every_call(model: &'static str, provider: &'static str) {
-    let whole = run(model, provider, None).await;
-    assert_eq!(whole.status, "succeeded");
-    assert!(whole.calls >= 7, "a whole job takes {} calls", whole.calls);
-    let mut succeeded = 0;
-    let mut cuts = 0;
-    let mut runs = JoinSet::new();
-    let mut next = (1..=whole.calls).flat_map(|nth| [(nth, Fault::CutBefore), (nth, Fault::CutAfter)]);
-    loop {
-        while runs.len() < 4
-            && let Some(cut) = next.next()
-        {
-            runs.spawn(run(model, provider, Some(cut)));
+    /// Orders until it is accepted, with the same key each time, as a customer would who got no answer.
+    async fn insist(&self, key: &str) -> GenerationId {
+        for _ in 0..10 {
+            let request = self.world.request(reqwest::Method::POST, "/v1/generations").header("idempotency-key", key);
+            let reply = self.world.send(request.json(&self.order)).await;
+            if reply.status == 202 {
+                return reply.body["id"].as_str().expect("an id").parse().expect("an id");
+            }
+            assert!(matches!(reply.status, 500 | 503), "{:?}", reply.body);
         }
-        let Some(run) = runs.join_next().await else { break };
-        let run = run.expect("the run holds what it promises");
-        cuts += u32::from(run.was_cut);
-        succeeded += u32::from(run.status == "succeeded");
+        panic!("never accepted");
     }
-    // The order of calls can differ a little from run to run, so that the last ones may not come.
-    assert!(cuts + 4 >= 2 * whole.calls, "{cuts} cuts of {} calls", whole.calls);
-    // Only a submit whose worker died can end otherwise.
-    assert!(succeeded + 6 >= 2 * whole.calls, "{succeeded} of {} ended well", 2 * whole.calls);
+
+    async fn run(&self, cut: Option<(u32, Fault)>) -> Run {
+        let wire = &self.world.wire;
+        wire.reset();
+        if let Some((nth, fault)) = cut {
+            wire.cut(nth, fault);
+        }
+        let id = self.insist(&format!("{cut:?}")).await;
+        let started = Instant::now();
+        let end = loop {
+            let generation = self.look(id).await;
+            if generation.state.is_terminal() {
+                break generation;
+            }
+            assert!(started.elapsed() < PATIENCE, "{cut:?}: never ends, {generation:?}");
+            if cut.is_some() && !wire.is_waiting() {
+                self.world.later(Duration::from_secs(61));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let (calls, was_cut) = (wire.seen(), cut.is_some() && !wire.is_waiting());
+        // Whatever was left lying about comes back after its visibility time-out.
+        let reads = self.reads_of_the_index();
+        self.world.later(Duration::from_secs(1_900));
+        self.swept(reads + 4).await;
+        Run { end, was_cut, calls }
+    }
+
+    /// Cuts the first call of a whole job, then the second, and so on to the last one, before it is made and after it.
+    async fn cut_every_call(&self, provider: &str) {
+        let whole = self.run(None).await;
+        assert_eq!(whole.end.state.phase(), "succeeded");
+        assert!(whole.calls >= 7, "a whole job takes {} calls", whole.calls);
+        let mut runs = vec![];
+        for nth in 1..=whole.calls {
+            for fault in [Fault::CutBefore, Fault::CutAfter] {
+                runs.push((nth, fault, self.run(Some((nth, fault))).await));
+            }
+        }
+        let closings = self.world.audit().await;
+        assert_eq!(closings.len(), runs.len() + 1, "an order was accepted more than once");
+        let submits = self.world.stack.simulators.journal().submits(provider);
+        for (nth, fault, run) in &runs {
+            let id = run.end.id.to_string();
+            assert_eq!(self.look(run.end.id).await.state, run.end.state, "{fault:?} {nth}: changed after its end");
+            let closing = closings[&id];
+            assert_eq!(closing.charged + closing.released, closing.held, "{fault:?} {nth}");
+            let taken =
+                |submit: &&Submit| submit.job.is_some() && submit.callback_url.as_ref().is_some_and(|url| url.contains(&id));
+            assert!(submits.iter().filter(taken).count() <= 1, "{fault:?} {nth}: bought twice, {submits:?}");
+        }
+        // The order of calls can differ a little from run to run, so that the last ones may not come.
+        let cuts = runs.iter().filter(|(_, _, run)| run.was_cut).count();
+        assert!(cuts + 4 >= runs.len(), "{cuts} cuts in {} runs", runs.len());
+        // Only a submit whose worker died can end otherwise.
+        let succeeded = runs.iter().filter(|(_, _, run)| run.end.state.phase() == "succeeded").count();
+        assert!(succeeded + 4 >= runs.len(), "{succeeded} of {} ended well", runs.len());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_survives_the_loss_of_any_call_to_the_table() {
-    cut_every_call("flux-schnell", "replicate").await;
+    let order = json!({"model": "flux-schnell", "params": {"prompt": "a fox [[delay=100ms]]"}});
+    Lab::new(order).await.cut_every_call("replicate").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_placeholder_job_survives_the_loss_of_any_call_to_the_table() {
-    cut_every_call("placeholder", "none").await;
+    let order = json!({"model": "placeholder", "params": {"prompt": "a fox", "width": 64, "height": 64}});
+    Lab::new(order).await.cut_every_call("none").await;
 }
 
 /// Worlds that follow each other on the same folder, port and clock.
