@@ -128,9 +128,8 @@ impl Lab {
         // The order of calls can differ a little from run to run, so that the last ones may not come.
         let cuts = runs.iter().filter(|(_, _, run)| run.was_cut).count();
         assert!(cuts + 4 >= runs.len(), "{cuts} cuts in {} runs", runs.len());
-        // Only a submit whose worker died can end otherwise.
-        let succeeded = runs.iter().filter(|(_, _, run)| run.end.state.phase() == "succeeded").count();
-        assert!(succeeded + 4 >= runs.len(), "{succeeded} of {} ended well", runs.len());
+        let lost = runs.iter().filter(|(_, _, run)| run.end.state.phase() != "succeeded").count();
+        assert!(lost <= 1, "{lost} of {} came to nothing", runs.len());
     }
 }
 
