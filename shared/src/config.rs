@@ -28,7 +28,7 @@ pub struct Config {
     pub link_expires: Duration,
     /// `MAX_RESULT_BYTES`: larger results are not taken.
     pub max_result_bytes: u64,
-    /// `CLAIM_LEASE_SECONDS`, `COLLECT_LEASE_SECONDS`, `REQUEUE_SECONDS`, `UNCONFIRMED_SECONDS`.
+    /// `CLAIM_LEASE_SECONDS`, `COLLECT_LEASE_SECONDS`, `ASK_LEASE_SECONDS`, `REQUEUE_SECONDS`, `UNCONFIRMED_SECONDS`.
     pub limits: Limits,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
@@ -88,6 +88,7 @@ impl Config {
                 claim_lease: SignedDuration::from_secs(env.number("CLAIM_LEASE_SECONDS", 90)?),
                 collect_lease: SignedDuration::from_secs(env.number("COLLECT_LEASE_SECONDS", 330)?),
                 requeue_every: SignedDuration::from_secs(env.number("REQUEUE_SECONDS", 60)?),
+                ask_lease: SignedDuration::from_secs(env.number("ASK_LEASE_SECONDS", 90)?),
                 unconfirmed_for: env.optional_number("UNCONFIRMED_SECONDS")?.map(SignedDuration::from_secs),
             },
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),

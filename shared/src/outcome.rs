@@ -57,6 +57,13 @@ pub enum Report {
     Unclear(String),
 }
 
+impl Report {
+    /// Whether the job failed.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
 /// Reads the answer to a submit.
 pub fn read_submit(provider: &HttpProvider, reply: &Reply) -> SubmitAnswer {
     match reply.status {

@@ -40,9 +40,21 @@ impl Customer {
         self.all("/v1/generations", "generations").await
     }
 
+    /// Ledger, balance and generations as they are at one moment: read anew while something is being settled.
+    async fn books(&self) -> (Vec<Value>, (u64, u64), Vec<Value>) {
+        for _ in 0..100 {
+            let entries = self.ledger().await;
+            let (balance, generations) = (self.balance().await, self.generations().await);
+            if self.ledger().await.len() == entries.len() {
+                return (entries, balance, generations);
+            }
+        }
+        panic!("the ledger never stands still");
+    }
+
     /// Checks that every credit is accounted for; what the entries say of each generation.
     pub async fn audit(&self) -> BTreeMap<String, Closing> {
-        let entries = self.ledger().await;
+        let (entries, (now_available, now_held), generations) = self.books().await;
         let (mut available, mut held) = (0_i64, 0_i64);
         let mut closings: BTreeMap<String, Closing> = BTreeMap::new();
         for entry in &entries {
@@ -76,30 +88,46 @@ impl Customer {
             assert_eq!(entry["balance_after"].as_i64(), Some(available), "{entry}");
             assert_eq!(entry["held_after"].as_i64(), Some(held), "{entry}");
         }
-        let (now_available, now_held) = self.balance().await;
         assert_eq!(
             (available, held),
             (now_available.cast_signed(), now_held.cast_signed()),
             "the counters differ from the entries"
         );
-        self.compare_generations(&closings).await;
+        compare_generations(&generations, &closings);
         closings
     }
 
-    async fn compare_generations(&self, closings: &BTreeMap<String, Closing>) {
-        let generations = self.generations().await;
-        assert_eq!(generations.len(), closings.len(), "holds without a generation, or the other way round");
-        for generation in generations {
-            let closing = closings[generation["id"].as_str().expect("an id")];
-            let cost = generation["cost"].as_u64().expect("a cost");
-            let charged = generation["charged"].as_u64().expect("a number");
-            assert_eq!(closing.held, cost, "{generation:#}");
-            assert_eq!(closing.charged, charged, "{generation:#}");
-            let ended = !generation["finished_at"].is_null();
-            let expected = if ended { cost } else { 0 };
-            assert_eq!(closing.charged + closing.released, expected, "a hold closed not at all, or too early: {generation:#}");
-            let results = generation["results"].as_array().expect("a list").len();
-            assert_eq!(generation["status"] == "succeeded", results > 0, "{generation:#}");
-        }
+    /// Audits; this generation has been paid for in full.
+    pub async fn assert_charged(&self, id: &str) {
+        let closing = self.audit().await[id];
+        assert_eq!(closing, Closing { held: closing.held, charged: closing.held, released: 0 });
+    }
+
+    /// Audits; this generation's credits have been given back.
+    pub async fn assert_released(&self, id: &str) {
+        let closing = self.audit().await[id];
+        assert_eq!(closing, Closing { held: closing.held, charged: 0, released: closing.held });
+    }
+
+    /// Audits; this generation's credits are set aside and not yet spent.
+    pub async fn assert_held(&self, id: &str) {
+        let closing = self.audit().await[id];
+        assert_eq!(closing, Closing { held: closing.held, charged: 0, released: 0 });
+    }
+}
+
+fn compare_generations(generations: &[Value], closings: &BTreeMap<String, Closing>) {
+    assert_eq!(generations.len(), closings.len(), "holds without a generation, or the other way round");
+    for generation in generations {
+        let closing = closings[generation["id"].as_str().expect("an id")];
+        let cost = generation["cost"].as_u64().expect("a cost");
+        let charged = generation["charged"].as_u64().expect("a number");
+        assert_eq!(closing.held, cost, "{generation:#}");
+        assert_eq!(closing.charged, charged, "{generation:#}");
+        let ended = !generation["finished_at"].is_null();
+        let expected = if ended { cost } else { 0 };
+        assert_eq!(closing.charged + closing.released, expected, "a hold closed not at all, or too early: {generation:#}");
+        let results = generation["results"].as_array().expect("a list").len();
+        assert_eq!(generation["status"] == "succeeded", results > 0, "{generation:#}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use shared::http_guard::Outbound;
+use shared::http_guard::{Outbound, Policy};
 use shared::ids::AccountId;
 
 use crate::{PATIENCE, Reply};
@@ -17,10 +17,16 @@ pub struct Customer {
     pub key: String,
     pub http: Outbound,
     /// `http://127.0.0.1:<port>`
-    pub(crate) api: String,
+    pub api: String,
 }
 
 impl Customer {
+    /// The owner of `key` at the API at `api`.
+    pub fn new(api: String, account: AccountId, key: String) -> Self {
+        let http = Outbound::new(Policy { allow_loopback: true }).expect("an HTTP client");
+        Self { account, key, http, api }
+    }
+
     /// A request with its own key.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.request_as(&self.key, method, path)

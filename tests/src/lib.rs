@@ -1,21 +1,29 @@
 //! The harness: a whole local stack, a customer's view of it, and an auditor who trusts nobody.
 
+use std::net::TcpListener;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
+use axum::Router;
+use local::simulators::Journal;
 use local::stack::{Options, Stack};
 use serde_json::Value;
-use shared::clock::Clock;
-use shared::http_guard::{Outbound, Policy};
+use shared::clock::{Clock, random_bytes};
 use shared::store::Store;
+use tokio::task::JoinSet;
 
 mod audit;
+mod callback;
 mod customer;
+mod process;
 mod wire;
 
 pub use audit::Closing;
+pub use callback::Callback;
 pub use customer::Customer;
+pub use process::Process;
 pub use wire::{Fault, Wire};
 
 /// How long anything may take before a test gives up on it.
@@ -26,6 +34,8 @@ pub struct World {
     pub stack: Stack,
     pub wire: Wire,
     pub developer: Customer,
+    /// Where it keeps everything; none: in memory.
+    pub data: Option<PathBuf>,
 }
 
 impl Deref for World {
@@ -45,6 +55,8 @@ pub struct Setting {
     pub environment: Vec<(&'static str, String)>,
     /// Shared between worlds; the system's unless given.
     pub clock: Option<Clock>,
+    /// Where the API listens, so that another world can take its place; any free port unless given.
+    pub port: u16,
 }
 
 impl Setting {
@@ -52,10 +64,44 @@ impl Setting {
     pub fn idle() -> Self {
         Self { environment: vec![("DISPATCH_QUEUE_URL", UNREAD.to_owned())], ..Self::default() }
     }
+
+    fn options(&self, wire: &Wire) -> Options {
+        Options {
+            data: self.data.clone(),
+            port: self.port,
+            environment: self.environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            clock: self.clock.clone(),
+            dynamodb_interceptor: Some(wire.interceptor()),
+            ..Options::default()
+        }
+    }
 }
 
 /// A queue that no function reads.
 pub const UNREAD: &str = "DispatchDeadLetters";
+
+/// A server of a test's own; its address. It ends when the set is dropped.
+pub async fn serve(router: Router) -> (String, JoinSet<()>) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let mut server = JoinSet::new();
+    server.spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+    (address, server)
+}
+
+/// A port that nobody listens on, below those that the system takes for outgoing connections.
+pub fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let start = u16::from_be_bytes(random_bytes());
+    loop {
+        // Counted, so that two tests of one process never get the same one.
+        let number = TAKEN.fetch_add(1, Ordering::SeqCst);
+        let port = 10_000 + (start / 64 * 20 + number) % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// An answer of the API.
 #[derive(Debug, Clone)]
@@ -81,18 +127,22 @@ impl World {
     /// A world of one's own making.
     pub async fn with(setting: Setting) -> Self {
         let wire = Wire::default();
-        let environment = setting.environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let options = Options {
-            data: setting.data,
-            environment,
-            clock: setting.clock,
-            dynamodb_interceptor: Some(wire.interceptor()),
-            ..Options::default()
+        let started = Instant::now();
+        let stack = loop {
+            match Stack::start(setting.options(&wire)).await {
+                Ok(stack) => break stack,
+                // What a dropped world held is let go a moment later.
+                Err(error) => {
+                    assert!(
+                        setting.port != 0 && started.elapsed() < Duration::from_secs(10),
+                        "the stack does not start: {error:#}"
+                    );
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
         };
-        let stack = Stack::start(options).await.expect("the stack starts");
-        let http = Outbound::new(Policy { allow_loopback: true }).expect("an HTTP client");
-        let developer = Customer { account: stack.account, key: stack.api_key.clone(), http, api: stack.api.clone() };
-        Self { stack, wire, developer }
+        let developer = Customer::new(stack.api.clone(), stack.account, stack.api_key.clone());
+        Self { stack, wire, developer, data: setting.data }
     }
 
     /// Lets the clock jump, and with it everything that waits for it: delayed messages, leases, the minute's tick.
@@ -112,6 +162,34 @@ impl World {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
         panic!("ten hours passed in vain; it is {:#}", self.generation(id).await);
+    }
+
+    /// Lets minute after minute pass until it has ended.
+    pub async fn minutes_until_ended(&self, id: &str) -> Value {
+        self.minutes_until(id, |generation| !generation["finished_at"].is_null()).await
+    }
+
+    /// Waits until the providers' journal is as `wanted` says.
+    pub async fn journal(&self, wanted: impl Fn(&Journal) -> bool) -> &Journal {
+        let journal = self.stack.simulators.journal();
+        let waited = tokio::time::timeout(PATIENCE, journal.wait_for(wanted)).await;
+        assert!(waited.is_ok(), "waited in vain for the providers");
+        journal
+    }
+
+    /// Waits until no message is being worked on or could be; delayed ones may be left.
+    pub async fn at_rest(&self) {
+        let started = Instant::now();
+        let mut calm = 0;
+        while calm < 3 {
+            let busy = ["DispatchQueue", "PollQueue", "CollectQueue"].into_iter().any(|queue| {
+                let depth = self.stack.queues.depth(queue);
+                depth.visible + depth.in_flight > 0
+            });
+            calm = if busy { 0 } else { calm + 1 };
+            assert!(started.elapsed() < PATIENCE, "never at rest");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until the look at everything due that comes with the start is over: from then on only requests make calls.

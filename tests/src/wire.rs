@@ -65,6 +65,11 @@ impl Wire {
         state.plan = Some((at, fault));
     }
 
+    /// Whether the call that is to be cut has not come yet.
+    pub fn is_waiting(&self) -> bool {
+        self.state().plan.is_some()
+    }
+
     /// The next `count` transactions are answered by `stub`, which says that they collided with another one.
     pub fn collide(&self, count: u32, stub: &str) {
         let mut state = self.state();

@@ -87,7 +87,8 @@ fn deployment_limits_hold() {
 #[test]
 fn a_lease_outlasts_the_function_that_takes_it() {
     let template = built_in();
-    for (binary, variable) in [("dispatch", "CLAIM_LEASE_SECONDS"), ("collect", "COLLECT_LEASE_SECONDS")] {
+    let leases = [("dispatch", "CLAIM_LEASE_SECONDS"), ("collect", "COLLECT_LEASE_SECONDS"), ("poll", "ASK_LEASE_SECONDS")];
+    for (binary, variable) in leases {
         let function = &template.functions[function(&template, binary)];
         let lease = function.environment.iter().find(|(name, _)| name == variable).unwrap().1.parse().unwrap();
         assert!(Duration::from_secs(lease) > function.timeout);

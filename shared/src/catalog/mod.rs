@@ -50,6 +50,8 @@ pub struct Limits {
     pub collect_lease: SignedDuration,
     /// See [`Rules::requeue_every`].
     pub requeue_every: SignedDuration,
+    /// See [`Rules::ask_lease`].
+    pub ask_lease: SignedDuration,
     /// Replaces every manifest's `unconfirmed_s`.
     pub unconfirmed_for: Option<SignedDuration>,
 }
@@ -109,7 +111,7 @@ impl Manifest {
         Rules {
             claim_lease: limits.claim_lease,
             collect_lease: limits.collect_lease,
-            ask_lease: seconds(60),
+            ask_lease: limits.ask_lease,
             run_limit: seconds(self.times.run_limit_s),
             unconfirmed_for: limits.unconfirmed_for.unwrap_or(seconds(self.times.unconfirmed_s)),
             poll: Backoff {

@@ -98,6 +98,11 @@ impl<'a> Provider<'a> {
                 Ok(reply) => outcome::read_result(http, &reply),
                 Err(error) => Report::Unclear(error.why()),
             },
+            // The status says that the job failed, the result says why.
+            (Report::Failed(_), Some(fetch)) => match self.call(http, self.backend.outbound.api(), fetch, &variables).await {
+                Ok(reply) => Some(outcome::read_result(http, &reply)).filter(Report::is_failure).unwrap_or(report),
+                Err(_) => report,
+            },
             _ => report,
         }
     }

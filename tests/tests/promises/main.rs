@@ -5,8 +5,19 @@ mod a_job_ends_well;
 mod accounts_are_apart;
 mod bad_input;
 mod call_budget;
+mod callbacks;
+mod cancel;
 mod collisions;
+mod crash;
 mod credits_cannot_be_overspent;
+mod failures;
 mod idempotency;
+mod kill9;
+mod lost_callback;
 mod openapi;
+mod results;
+mod unconfirmed;
 mod uploads;
+
+/// A model of each provider that is reached over HTTP, and the provider's name.
+const PROVIDERS: [(&str, &str); 2] = [("flux-schnell", "replicate"), ("flux-dev", "fal")];
