@@ -136,11 +136,10 @@ async fn download(backend: &Backend, generation: &Generation, link: &str, key_st
 }
 
 fn missed(error: &StoreError) -> Missed {
-    match error {
-        StoreError::Refused { status: status @ (401 | 403 | 404 | 410) } => Missed::Link(*status),
-        error if error.is_retryable() => Missed::Later(error.to_string()),
-        error => Missed::Never(error.to_string()),
+    if let StoreError::Refused { status: status @ (401 | 403 | 404 | 410) } = error {
+        return Missed::Link(*status);
     }
+    if error.is_retryable() { Missed::Later(error.to_string()) } else { Missed::Never(error.to_string()) }
 }
 
 /// The placeholder's work: the prompt, on the customer's photo if there is one.
