@@ -185,6 +185,7 @@ impl Functions {
         clock: &Clock,
     ) -> Result<Self> {
         let catalog = Catalog::built_in()?;
+        check_names(template, &catalog, options)?;
         let (settings, simulated) = provider_settings(&catalog, options, api, simulators);
         let mut backends = HashMap::new();
         // One process has one memory of its accounts, as each Lambda environment has.
@@ -208,6 +209,19 @@ impl Functions {
             backends.insert(function.binary.clone(), backend);
         }
         Ok(Self { backends, simulated })
+    }
+}
+
+/// A variable that no function has is a slip of the pen, not a wish.
+fn check_names(template: &Template, catalog: &Catalog, options: &Options) -> Result<()> {
+    let mut known: Vec<String> =
+        template.functions.iter().flat_map(|function| function.environment.iter().map(|(name, _)| name.clone())).collect();
+    known.extend(catalog.providers().map(|provider| base_url_variable(&provider.name)));
+    known.sort();
+    known.dedup();
+    match options.environment.iter().find(|(name, _)| !known.contains(name)) {
+        Some((name, _)) => bail!("no function reads the environment variable `{name}`; there are: {}", known.join(", ")),
+        None => Ok(()),
     }
 }
 

@@ -61,6 +61,7 @@ impl Asset {
             generation_id: self.generation,
             url,
             created_at: self.created_at,
+            expires_at: self.expires_at,
         }
     }
 }

@@ -43,6 +43,20 @@ pub(super) async fn run(arguments: Dev) -> Result<()> {
     } else {
         welcome(&stack, &arguments);
     }
+    stopped().await
+}
+
+/// Ctrl-C, or the signal by which a supervisor ends a program.
+async fn stopped() -> Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
     tokio::signal::ctrl_c().await?;
     Ok(())
 }
@@ -63,13 +77,13 @@ Darkroom is ready.
 
 A first session, to be pasted line by line:
 
-  export API={api} KEY={api_key}
+  export API={api} KEY={api_key}; mkdir -p out
   curl -s $API/v1/account -H "Authorization: Bearer $KEY"; echo
-  curl -s $API/v1/generations -H "Authorization: Bearer $KEY" -H "Idempotency-Key: hello-$RANDOM" -H "Prefer: wait=20" -d '{{"model": "placeholder", "params": {{"prompt": "A lighthouse in the fog"}}}}' -o answer.json; cat answer.json; echo
-  curl -s "$(sed -E 's/.*"results":\[\{{"url":"([^"]+)".*/\1/' answer.json)" -o lighthouse.png; file lighthouse.png
+  curl -s $API/v1/generations -H "Authorization: Bearer $KEY" -H "Idempotency-Key: hello-$RANDOM" -H "Prefer: wait=20" -d '{{"model": "placeholder", "params": {{"prompt": "A lighthouse in the fog"}}}}' -o out/answer.json; cat out/answer.json; echo
+  curl -s "$(sed -E 's/.*"results":\[\{{"url":"([^"]+)".*/\1/' out/answer.json)" -o out/lighthouse.png; ls -l out/lighthouse.png
   curl -s $API/v1/account/ledger -H "Authorization: Bearer $KEY"; echo
 
-Stop with Ctrl-C; nothing is lost.
+README.md goes on with an upload. Stop with Ctrl-C; nothing is lost.
 "#,
         dynamodb = stack.dynamodb.endpoint_url,
         s3 = stack.s3.endpoint_url,

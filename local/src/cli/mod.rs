@@ -17,7 +17,7 @@ mod dev;
 mod models;
 mod progress;
 
-/// Darkroom: a backend that generates images and video through many providers, paid with credits.
+/// Darkroom: a backend that makes images through AI providers, paid with credits.
 #[derive(Parser)]
 #[command(name = "darkroom", version)]
 struct Cli {
@@ -79,8 +79,8 @@ impl Common {
 
     fn start_logging(&self, default: &str) {
         let filter = self.log.as_deref().unwrap_or(default);
-        // s3s logs whole requests at debug, presigned links included.
-        let filter = EnvFilter::new(format!("{filter},s3s=warn,s3s_fs=warn"));
+        // s3s logs whole requests at debug, presigned links included; dynoxide warns of every condition that was not met.
+        let filter = EnvFilter::new(format!("{filter},s3s=warn,s3s_fs=warn,dynoxide=error"));
         let ansi = std::io::stderr().is_terminal();
         let _ =
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).compact().try_init();

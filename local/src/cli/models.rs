@@ -18,7 +18,7 @@ pub(super) fn run(arguments: &Models) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&ModelList { models })?);
         return Ok(());
     }
-    println!("{:<44} {:<6} {:>7}  ALIASES", "MODEL", "KIND", "CREDITS");
+    println!("{:<44} {:<6} {:<16} {:<7} ALIASES", "MODEL", "KIND", "CREDITS", "TAKES");
     for model in models {
         let kind = serde_json::to_value(model.kind)?;
         let kind = kind.as_str().unwrap_or_default();
@@ -26,7 +26,8 @@ pub(super) fn run(arguments: &Models) -> Result<()> {
             Some(per) => format!("{} x {per}", model.price.credits),
             None => model.price.credits.to_string(),
         };
-        println!("{:<44} {kind:<6} {price:>7}  {}", model.name, model.aliases.join(", "));
+        let takes = if model.params.to_string().contains(r#""format":"asset""#) { "images" } else { "text" };
+        println!("{:<44} {kind:<6} {price:<16} {takes:<7} {}", model.name, model.aliases.join(", "));
     }
     Ok(())
 }

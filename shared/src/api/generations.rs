@@ -204,7 +204,7 @@ impl GenerationView {
             queue_position: None,
             model: generation.order.model.clone(),
             provider: generation.order.provider.clone(),
-            params: generation.order.params.clone(),
+            params: sorted(&generation.order.params),
             attempts: generation.attempts.iter().map(AttemptView::of).collect(),
             cost: generation.hold,
             charged: Credits::ZERO,
@@ -238,6 +238,13 @@ impl GenerationView {
         }
         out
     }
+}
+
+/// The table keeps no order of members: by name they come the same way each time.
+fn sorted(params: &Map<String, Value>) -> Map<String, Value> {
+    let mut params = params.clone();
+    params.sort_keys();
+    params
 }
 
 /// By phase where the provider does not say more; a provider's own percentage fills the span of `running`.

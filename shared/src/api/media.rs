@@ -75,6 +75,9 @@ pub struct AssetView {
     pub url: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// An upload has to be completed before, and can be used until then; null for results.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Whether an asset can be used.

@@ -110,6 +110,7 @@ impl Step<'_> {
         let resolves_by = self.now + self.rules.unconfirmed_for;
         let mut decision = self.decision(State::Unconfirmed { reason, since: self.now, resolves_by }, Some(resolves_by));
         decision.answer(attempt, self.now, AttemptResult::Unconfirmed { reason }, None);
+        self.nudge_before_the_tick(&mut decision, resolves_by);
         Ok(decision)
     }
 

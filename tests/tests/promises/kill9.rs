@@ -9,8 +9,13 @@ use tests::{Process, free_port};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_darkroom-under-test");
 const JOBS: usize = 50;
 /// Short leases, so that the dead worker's jobs are taken over within seconds.
-const LEASES: [(&str, &str); 4] =
-    [("CLAIM_LEASE_SECONDS", "3"), ("COLLECT_LEASE_SECONDS", "5"), ("ASK_LEASE_SECONDS", "3"), ("UNCONFIRMED_SECONDS", "20")];
+const LEASES: [(&str, &str); 5] = [
+    ("REQUEUE_SECONDS", "2"),
+    ("CLAIM_LEASE_SECONDS", "3"),
+    ("COLLECT_LEASE_SECONDS", "5"),
+    ("ASK_LEASE_SECONDS", "3"),
+    ("UNCONFIRMED_SECONDS", "20"),
+];
 /// The slowest net is the minute's tick; a few of them may be needed on a busy machine.
 const LONGEST: Duration = Duration::from_secs(240);
 
