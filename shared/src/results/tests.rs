@@ -5,11 +5,11 @@ use std::time::Duration;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures_util::{Stream, StreamExt, stream};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::Response;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
@@ -57,15 +57,11 @@ async fn stand() -> Stand {
     let service = service.build();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let service = service.clone();
-            tokio::spawn(async move {
-                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                server.serve_connection(TokioIo::new(socket), service).await
-            });
-        }
-    });
+    let answer = move |request: Request| {
+        let service = service.clone();
+        async move { service.call(request.map(s3s::Body::http_body_unsync)).await.unwrap().map(Body::new) }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     Stand {
         bucket: Bucket::new(client(&endpoint, "secret"), "results"),
         locked_out: Bucket::new(client(&endpoint, "wrong"), "results"),
