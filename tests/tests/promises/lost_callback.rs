@@ -46,11 +46,11 @@ async fn polls_become_less_and_less_frequent() {
             world.later(Duration::try_from(due.duration_since(before)).unwrap_or_default());
             let polled = loop {
                 let record = record(&world, &id).await;
-                match record.state {
-                    State::Running { polls, .. } if polls == count => break record,
-                    State::Running { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
-                    other => panic!("{other:?}"),
+                let State::Running { polls, .. } = record.state else { panic!("{:?}", record.state) };
+                if polls == count {
+                    break record;
                 }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             };
             let next = polled.due_at.expect("a time");
             let pause = SignedDuration::from_millis(pause_ms);
