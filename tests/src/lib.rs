@@ -150,6 +150,13 @@ impl World {
         self.stack.clock.advance(by);
     }
 
+    /// Lets the clock jump once nothing is being worked on: a message whose delay was reckoned before a jump and sent after it would
+    /// have to be waited for.
+    pub async fn pass(&self, by: Duration) {
+        self.at_rest().await;
+        self.later(by);
+    }
+
     /// Lets minute after minute pass until the generation is as `wanted` says.
     pub async fn minutes_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..600 {

@@ -67,7 +67,7 @@ async fn a_callback_that_comes_after_the_poll_found_the_success_changes_nothing(
         assert_eq!(before["status"], "succeeded");
         let ledger = world.ledger().await;
         assert!(world.stack.simulators.journal().callbacks(provider).is_empty());
-        world.later(Duration::from_secs(600));
+        world.pass(Duration::from_secs(600)).await;
         let journal = world.journal(|journal| !journal.callbacks(provider).is_empty()).await;
         assert_eq!(journal.callbacks(provider)[0].status, Some(200));
         world.at_rest().await;

@@ -28,14 +28,14 @@ async fn what_waits_in_the_queue_is_canceled_at_once() {
     for attempts in 1..=3 {
         world.until(&id, |generation| tried(generation) == attempts && generation["phase"] == "queued").await;
         if attempts < 3 {
-            world.later(Duration::from_secs(10));
+            world.pass(Duration::from_secs(10)).await;
         }
     }
     let reply = cancel(&world, &id).await;
     assert_eq!((reply.status, &reply.body["status"]), (200, &"canceled".into()));
     world.assert_released(&id).await;
     for _ in 0..10 {
-        world.later(Duration::from_secs(61));
+        world.pass(Duration::from_secs(61)).await;
         world.at_rest().await;
     }
     let after = world.generation(&id).await;
@@ -59,7 +59,7 @@ async fn what_a_provider_works_on_is_stopped_there_first() {
         assert!(!world.stack.simulators.journal().cancels(provider).is_empty());
         let third = cancel(&world, &id).await;
         assert_eq!((third.status, &third.body["status"]), (200, &"canceled".into()));
-        world.later(Duration::from_secs(600));
+        world.pass(Duration::from_secs(600)).await;
         world.journal(|journal| !journal.callbacks(provider).is_empty()).await;
         world.at_rest().await;
         assert_eq!(world.generation(&id).await["status"], "canceled");
@@ -109,7 +109,7 @@ async fn what_is_unconfirmed_and_then_turns_out_a_success_is_delivered() {
         let id = world.create(model, "a fox [[error_after]] [[delay=1m]]").await;
         world.phase(&id, "unconfirmed").await;
         assert_eq!(cancel(&world, &id).await.status, 202);
-        world.later(Duration::from_secs(60));
+        world.pass(Duration::from_secs(60)).await;
         assert_eq!(world.ended(&id).await["status"], "succeeded");
         world.assert_charged(&id).await;
     }
@@ -150,7 +150,7 @@ async fn a_slow_placeholder_is_stopped() {
     world.phase(&id, "running").await;
     assert!(matches!(cancel(&world, &id).await.status, 200 | 202));
     assert_eq!(world.ended(&id).await["status"], "canceled");
-    world.later(Duration::from_secs(120));
+    world.pass(Duration::from_secs(120)).await;
     world.at_rest().await;
     assert_eq!(world.generation(&id).await["status"], "canceled");
     world.assert_released(&id).await;

@@ -71,7 +71,7 @@ async fn a_provider_that_throttles_for_good_is_given_up() {
         let done = assert_failed(&world, &id, "throttled").await;
         assert_eq!(attempts(&done).len(), 5);
         assert!(attempts(&done).iter().all(|attempt| attempt["error"]["class"] == "throttled"));
-        world.later(Duration::from_secs(3_600));
+        world.pass(Duration::from_secs(3_600)).await;
         world.at_rest().await;
         let submits = world.stack.simulators.journal().submits(provider);
         assert_eq!((submits.len(), submits.iter().filter(|submit| submit.job.is_some()).count()), (5, 0));

@@ -25,7 +25,7 @@ async fn a_lost_callback_is_found_by_the_first_poll_after_ten_seconds() {
         assert_eq!(running.due_at, Some(since + SignedDuration::from_secs(10)));
         world.true_callback(provider, &job).await;
         let asked_by_us = world.stack.simulators.journal().polls_of(&job);
-        world.later(Duration::from_secs(10));
+        world.pass(Duration::from_secs(10)).await;
         assert_eq!(world.ended(&id).await["status"], "succeeded");
         let journal = world.stack.simulators.journal();
         assert!(journal.polls_of(&job) > asked_by_us);
@@ -43,7 +43,7 @@ async fn polls_become_less_and_less_frequent() {
         for (count, pause_ms) in [(1, 15_000), (2, 22_500), (3, 33_750), (4, 50_625), (5, 75_937), (6, 113_905), (7, 120_000)] {
             let due = record(&world, &id).await.due_at.expect("a time");
             let before = now(&world);
-            world.later(Duration::try_from(due.duration_since(before)).unwrap_or_default());
+            world.pass(Duration::try_from(due.duration_since(before)).unwrap_or_default()).await;
             let polled = loop {
                 let record = record(&world, &id).await;
                 let State::Running { polls, .. } = record.state else { panic!("{:?}", record.state) };

@@ -34,12 +34,12 @@ async fn a_lost_answer_is_resolved_by_the_callback() {
         let id = world.create(model, "a fox [[error_after]] [[delay=5m]]").await;
         assert_unconfirmed(&world, &id).await;
         for _ in 0..4 {
-            world.later(Duration::from_secs(61));
+            world.pass(Duration::from_secs(61)).await;
             world.at_rest().await;
         }
         assert_unconfirmed(&world, &id).await;
         assert_sent_once(&world, provider);
-        world.later(Duration::from_secs(60));
+        world.pass(Duration::from_secs(60)).await;
         let done = world.ended(&id).await;
         assert_eq!(done["status"], "succeeded");
         assert!(done["unconfirmed"].is_null());
@@ -56,7 +56,7 @@ async fn a_failure_told_by_the_callback_resolves_it_too() {
     for (model, provider) in PROVIDERS {
         let id = world.create(model, "a fox [[error_after]] [[fail]] [[delay=1m]]").await;
         assert_unconfirmed(&world, &id).await;
-        world.later(Duration::from_secs(60));
+        world.pass(Duration::from_secs(60)).await;
         let done = world.ended(&id).await;
         assert_eq!((&done["status"], &done["error"]["class"]), (&"failed".into(), &"provider_failed".into()));
         assert_sent_once(&world, provider);
@@ -75,7 +75,7 @@ async fn without_evidence_it_fails_at_the_deadline_and_the_credits_return() {
         let resolves_by: jiff::Timestamp =
             unconfirmed["unconfirmed"]["resolves_by"].as_str().expect("a time").parse().expect("a time");
         let left = resolves_by.duration_since(world.stack.clock.now()).as_secs();
-        world.later(Duration::from_secs(u64::try_from(left - 60).expect("much is left")));
+        world.pass(Duration::from_secs(u64::try_from(left - 60).expect("much is left"))).await;
         world.at_rest().await;
         assert_eq!(world.generation(&id).await["phase"], "unconfirmed");
         let done = world.minutes_until_ended(&id).await;
@@ -102,7 +102,7 @@ async fn a_success_after_the_deadline_is_kept_and_not_charged() {
         // Its callback comes ten minutes after the job's end, which the minutes above may have overtaken.
         let job = world.stack.simulators.journal().submits(provider)[0].job.clone().expect("it took the job");
         world.true_callback(provider, &job).await;
-        world.later(Duration::from_secs(600));
+        world.pass(Duration::from_secs(600)).await;
         let late = world.until(&id, |generation| !generation["late_results"].is_null()).await;
         assert_eq!(
             (&late["status"], &late["charged"], &late["finished_at"]),
