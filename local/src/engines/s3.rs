@@ -1,12 +1,17 @@
 //! S3: s3s-fs on a directory, with the bucket's CORS rules in front of it.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
@@ -75,12 +80,44 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response<B
 
 impl Front {
     async fn serve(&self, request: Request) -> Response<Body> {
-        match self.service.call(request.map(s3s::Body::http_body_unsync)).await {
+        match self.service.call(request.map(ReadToTheEnd).map(s3s::Body::http_body_unsync)).await {
             Ok(response) => response.map(Body::new),
             Err(problem) => {
                 error!(error = ?problem, "the S3 engine could not answer");
                 plain(StatusCode::INTERNAL_SERVER_ERROR, "the S3 engine could not answer")
             }
+        }
+    }
+}
+
+/// A request body that is read to its end even if nobody wants it. s3s lets go of a body as soon as it refuses the request; the
+/// connection would then be cut while the client is still sending, which would often not see the answer.
+struct ReadToTheEnd(Body);
+
+impl HttpBody for ReadToTheEnd {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl Drop for ReadToTheEnd {
+    fn drop(&mut self) {
+        if !self.0.is_end_stream()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let mut rest = std::mem::take(&mut self.0).into_data_stream();
+            runtime.spawn(async move { while let Some(Ok(_)) = rest.next().await {} });
         }
     }
 }

@@ -120,7 +120,7 @@ fn the_rest_of_the_template_is_typed() {
     assert_eq!(template.authorizer, Some(authorizer));
     let poll = &template.functions[function(&template, "poll")];
     assert_eq!(poll.schedules, [Schedule { name: "PollFunctionTick".to_owned(), every: Duration::from_secs(60) }]);
-    assert_eq!(template.functions[function(&template, "collect")].memory_mb, 512);
+    assert_eq!(template.functions[function(&template, "collect")].memory_mb, 1024);
     let key = |hash: &str, range: &str| Key { hash: hash.to_owned(), range: Some(range.to_owned()) };
     assert_eq!(template.table.key, key("pk", "sk"));
     let index = |name: &str, key| Index { name: name.to_owned(), key };
