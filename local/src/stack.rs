@@ -216,7 +216,8 @@ impl Functions {
 fn check_names(template: &Template, catalog: &Catalog, options: &Options) -> Result<()> {
     let mut known: Vec<String> =
         template.functions.iter().flat_map(|function| function.environment.iter().map(|(name, _)| name.clone())).collect();
-    known.extend(catalog.providers().map(|provider| base_url_variable(&provider.name)));
+    let over_http = catalog.providers().filter(|provider| provider.http().is_some());
+    known.extend(over_http.map(|provider| base_url_variable(&provider.name)));
     known.sort();
     known.dedup();
     match options.environment.iter().find(|(name, _)| !known.contains(name)) {
