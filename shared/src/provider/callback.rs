@@ -48,6 +48,8 @@ impl Provider<'_> {
             return Ok(CallbackNews { job: None, report: Report::Unclear("this provider has no callbacks".to_owned()) });
         };
         let tolerance = SignedDuration::from_secs(i64::from(callback.tolerance_s));
+        // The job that a signed header names, where the scheme has one.
+        let mut signed_job = None;
         let proven = match &callback.signature {
             SignatureScheme::StandardWebhooks { secret_env } => match self.backend.config.secret(secret_env) {
                 Some(secret) => {
@@ -58,12 +60,13 @@ impl Provider<'_> {
             },
             SignatureScheme::FalEd25519 { jwks_url } => {
                 self.verify_with_keys(&self.rebased(jwks_url), headers, body, now, tolerance).await?;
+                signed_job = headers.header(FAL_REQUEST_ID);
                 true
             }
         };
         let body: Value = serde_json::from_slice(body).map_err(|_| CallbackRefusal::NotJson)?;
         let id = outcome::fact(&callback.job_id, &body);
-        if headers.header(FAL_REQUEST_ID).is_some_and(|header| id.as_deref() != Some(header)) {
+        if signed_job.is_some_and(|header| id.as_deref() != Some(header)) {
             return Err(CallbackRefusal::OtherJob);
         }
         // Addresses are taken from the provider only.
