@@ -157,7 +157,7 @@ mod tests {
 
     const QUEUE: &str = "DispatchQueue";
     /// Longer than the queue's visibility time-out.
-    const LATER: Duration = Duration::from_secs(361);
+    const LATER: Duration = Duration::from_secs(3_601);
 
     struct Fixture {
         queues: MemoryQueues,

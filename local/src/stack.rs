@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use shared::backend::{Backend, s3_client};
 use shared::catalog::Catalog;
 use shared::clock::{Clock, random_bytes};
-use shared::config::{Config, base_url_variable};
+use shared::config::{Config, SUBMIT_TIMEOUT, base_url_variable, limit_variables};
 use shared::credits::Credits;
 use shared::ids::AccountId;
+use shared::live_catalog::LiveCatalog;
 use shared::queue::{MemoryQueues, Queue};
 use shared::results::Bucket;
+use shared::secrets::Secrets;
 use shared::signature::fingerprint;
 use shared::store::{ApiKey, Store};
 use tokio::net::TcpListener;
@@ -28,6 +30,10 @@ use crate::simulators::Simulators;
 use crate::template::{self, LocalValues, Template};
 use crate::{event_source, functions, schedule};
 
+/// The variable of the functions that may have secrets.
+const SECRETS_ID: &str = "SECRETS_ID";
+/// Where a data folder keeps provider keys.
+pub const SECRETS_FILE: &str = "secrets.json";
 /// What the development account starts with.
 const OPENING_CREDITS: u64 = 1_000;
 
@@ -106,11 +112,13 @@ impl Stack {
         let queues = MemoryQueues::new(event_source::queue_specs(&template), clock.clone());
         let simulators = Simulators::open_with_clock(&data.join("simulators"), clock.clone())?;
 
-        let built = Functions::build(&template, &options, &api, &simulators, &table, &s3, &queues, &clock)?;
+        let secrets_file = data.join(SECRETS_FILE);
+        let built = Functions::build(&template, &options, &api, &simulators, &table, &s3, &queues, &clock, &secrets_file)?;
         let backend = built.backends.get("dispatch").cloned().context("the template has no function `dispatch`")?;
         let credits = Credits::new(OPENING_CREDITS)?;
         backend.store.open_account(developer.account, credits, backend.now()).await?;
-        let key = ApiKey { account: developer.account, scopes: vec!["user".to_owned()], created_at: backend.now() };
+        let scopes = ["user", "admin"].map(str::to_owned).to_vec();
+        let key = ApiKey { account: developer.account, scopes, created_at: backend.now() };
         backend.store.put_api_key(&fingerprint(developer.api_key.as_bytes()), &key).await?;
 
         let invoker = Arc::new(Invoker::new(&template, &functions::handlers(built.backends))?);
@@ -183,29 +191,43 @@ impl Functions {
         s3: &S3,
         queues: &MemoryQueues,
         clock: &Clock,
+        secrets_file: &Path,
     ) -> Result<Self> {
         let catalog = Catalog::built_in()?;
         check_names(template, &catalog, options)?;
-        let (settings, simulated) = provider_settings(&catalog, options, api, simulators);
+        let (settings, simulated) = provider_settings(&catalog, options, api, simulators, &kept_names(secrets_file)?);
         let mut backends = HashMap::new();
-        // One process has one memory of its accounts, as each Lambda environment has.
-        let mut store: Option<Store> = None;
+        // One process has one memory of its accounts and of the catalog, as each Lambda environment has.
+        let mut memory: Option<(Store, LiveCatalog)> = None;
         for function in &template.functions {
             let mut environment: BTreeMap<String, String> = function.environment.iter().cloned().collect();
             for (name, value) in &settings {
-                // A secret goes only to the functions to which the template gives it.
-                if name.ends_with("_BASE_URL") || environment.contains_key(name) {
+                // Secrets go only to the functions to which the template gives them.
+                if name.ends_with("_BASE_URL") || environment.contains_key(SECRETS_ID) {
                     environment.insert(name.clone(), value.clone());
                 }
             }
             environment.insert("ALLOW_LOOPBACK".to_owned(), "true".to_owned());
-            environment.extend(options.environment.iter().cloned());
+            let keys: Vec<&str> =
+                catalog.providers().filter_map(|provider| provider.http()).flat_map(|http| http.secret_names()).collect();
+            let may_have = |name: &String| environment.contains_key(SECRETS_ID) || !keys.contains(&name.as_str());
+            let given: Vec<_> = options.environment.iter().filter(|(name, _)| may_have(name)).cloned().collect();
+            environment.extend(given);
             let config = Config::read(&catalog, |name| environment.get(name).cloned())
                 .with_context(|| format!("function `{}`", function.logical_id))?;
-            let store = store.get_or_insert_with(|| Store::new(table.clone(), config.table.clone(), config.due_shards)).clone();
+            let (store, live_catalog) = memory
+                .get_or_insert_with(|| {
+                    let store = Store::new(table.clone(), config.table.clone(), config.due_shards);
+                    (store.clone(), LiveCatalog::new(catalog.clone(), store, clock.clone()))
+                })
+                .clone();
             let bucket = Bucket::new(s3_client(&engines::sdk(&s3.endpoint_url)), config.bucket.clone());
             let queue = Queue::Memory(queues.clone());
-            let backend = Backend::assemble(catalog.clone(), config, store, bucket, queue, clock.clone())?;
+            let mut secrets = Secrets::new(config.secrets(), clock.clone());
+            if config.secrets_id.is_some() {
+                secrets = secrets.with_file(secrets_file);
+            }
+            let backend = Backend::assemble(live_catalog, config, store, bucket, queue, secrets, clock.clone())?;
             backends.insert(function.binary.clone(), backend);
         }
         Ok(Self { backends, simulated })
@@ -216,8 +238,13 @@ impl Functions {
 fn check_names(template: &Template, catalog: &Catalog, options: &Options) -> Result<()> {
     let mut known: Vec<String> =
         template.functions.iter().flat_map(|function| function.environment.iter().map(|(name, _)| name.clone())).collect();
-    let over_http = catalog.providers().filter(|provider| provider.http().is_some());
-    known.extend(over_http.map(|provider| base_url_variable(&provider.name)));
+    for (provider, http) in catalog.providers().filter_map(|provider| Some((provider, provider.http()?))) {
+        known.push(base_url_variable(&provider.name));
+        known.extend(limit_variables(&provider.name));
+        known.extend(http.secret_names().map(str::to_owned));
+    }
+    // Not in the template: the providers' own figures are right unless somebody tries something.
+    known.push(SUBMIT_TIMEOUT.to_owned());
     known.sort();
     known.dedup();
     match options.environment.iter().find(|(name, _)| !known.contains(name)) {
@@ -226,14 +253,33 @@ fn check_names(template: &Template, catalog: &Catalog, options: &Options) -> Res
     }
 }
 
+/// The names of the secrets that the data folder keeps.
+pub(crate) fn kept_names(secrets_file: &Path) -> Result<Vec<String>> {
+    let text = match std::fs::read_to_string(secrets_file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("`{}` cannot be read", secrets_file.display())),
+    };
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let secrets: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text)
+        .with_context(|| format!("`{}` is not a JSON object of names and keys", secrets_file.display()))?;
+    let has_value = |value: &serde_json::Value| value.as_str().is_some_and(|value| !value.is_empty());
+    Ok(secrets.into_iter().filter(|(_, value)| has_value(value)).map(|(name, _)| name).collect())
+}
+
 /// Providers are real when their key is given, and simulated otherwise.
 fn provider_settings(
     catalog: &Catalog,
     options: &Options,
     api: &str,
     simulators: &Simulators,
+    kept: &[String],
 ) -> (Vec<(String, String)>, Vec<String>) {
-    let given = |name: &str| options.environment.iter().any(|(own, value)| own == name && !value.is_empty());
+    let given = |name: &str| {
+        kept.iter().any(|own| own == name) || options.environment.iter().any(|(own, value)| own == name && !value.is_empty())
+    };
     let mut settings = Vec::new();
     let mut simulated = Vec::new();
     for provider in catalog.providers() {

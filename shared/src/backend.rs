@@ -7,33 +7,38 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use jiff::Timestamp;
 
+use crate::admission::{self, Called, HealthMemory};
 use crate::api::GenerationView;
-use crate::catalog::manifest::Manifest;
-use crate::catalog::{Catalog, ManifestError};
+use crate::catalog::{Catalog, ManifestError, Model};
 use crate::clock::{Clock, random_bytes};
 use crate::config::{Config, ConfigError};
 use crate::failure::Alarm;
-use crate::generation::{Generation, LateState, State};
+use crate::generation::{Candidate, Generation, LateState, State};
 use crate::http_guard::{Outbound, Policy};
 use crate::ids::GenerationId;
 use crate::lifecycle::{self, Event, Unchanged};
+use crate::live_catalog::LiveCatalog;
 use crate::messages::Outgoing;
+use crate::pool::PoolChange;
 use crate::provider::jwks::KeySets;
 use crate::queue::Queue;
 use crate::results::Bucket;
+use crate::secrets::Secrets;
 use crate::store::{CommitError, Store, StoreError};
 
 /// The clients and the configuration.
 #[derive(Clone)]
 pub struct Backend {
     pub config: Arc<Config>,
-    pub catalog: Arc<Catalog>,
+    pub secrets: Secrets,
+    pub live_catalog: LiveCatalog,
     pub clock: Clock,
     pub store: Store,
     pub queue: Queue,
     pub bucket: Bucket,
     pub outbound: Outbound,
     pub key_sets: KeySets,
+    pub health: HealthMemory,
 }
 
 /// Why a function cannot start.
@@ -77,16 +82,23 @@ impl Backend {
         let queue = Queue::Sqs(aws_sdk_sqs::Client::new(&sdk));
         let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), config.table.clone(), config.due_shards);
         let bucket = Bucket::new(s3_client(&sdk), config.bucket.clone());
-        Self::assemble(catalog, config, store, bucket, queue, Clock::system())
+        let clock = Clock::system();
+        let mut secrets = Secrets::new(config.secrets(), clock.clone());
+        if let Some(id) = &config.secrets_id {
+            secrets = secrets.with_secrets_manager(aws_sdk_secretsmanager::Client::new(&sdk), id);
+        }
+        let live_catalog = LiveCatalog::new(catalog, store.clone(), clock.clone());
+        Self::assemble(live_catalog, config, store, bucket, queue, secrets, clock)
     }
 
     /// From its parts.
     pub fn assemble(
-        catalog: Catalog,
+        live_catalog: LiveCatalog,
         config: Config,
         store: Store,
         bucket: Bucket,
         queue: Queue,
+        secrets: Secrets,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let outbound =
@@ -95,11 +107,13 @@ impl Backend {
             store,
             bucket,
             config: Arc::new(config),
-            catalog: Arc::new(catalog),
+            live_catalog,
             clock,
             queue,
+            secrets,
             outbound,
             key_sets: KeySets::default(),
+            health: HealthMemory::default(),
         })
     }
 
@@ -114,10 +128,19 @@ impl Backend {
         (u64::try_from(self.now().as_millisecond()).unwrap_or(0), random_bytes())
     }
 
-    /// The manifest a generation was accepted under.
-    pub fn manifest(&self, generation: &Generation) -> Result<&Arc<Manifest>, StoreError> {
-        let name = &generation.order.provider;
-        self.catalog.provider(name).ok_or_else(|| StoreError::Missing { what: format!("provider `{name}` in the catalog") })
+    /// What is on offer now.
+    pub async fn catalog(&self) -> Result<Arc<Catalog>, StoreError> {
+        self.live_catalog.now().await
+    }
+
+    /// The model of a candidate, as it was when its order was accepted.
+    pub async fn model_for(&self, candidate: &Candidate) -> Result<Arc<Model>, StoreError> {
+        self.live_catalog.model_for(candidate).await
+    }
+
+    /// The rules of a generation's current candidate.
+    pub async fn rules(&self, generation: &Generation) -> Result<lifecycle::Rules, StoreError> {
+        Ok(self.model_for(generation.candidate()).await?.rules(&self.config.limits))
     }
 
     /// A generation that has to exist.
@@ -127,6 +150,15 @@ impl Backend {
 
     /// A generation as its owner sees it, with links to its results.
     pub async fn view(&self, generation: &Generation) -> Result<GenerationView, crate::results::StoreError> {
+        let mut view = self.view_in_a_list(generation).await?;
+        if let State::Queued { waiting: Some(waiting), .. } = &generation.state {
+            view.queue_position = self.store.line_position(waiting).await.ok();
+        }
+        Ok(view)
+    }
+
+    /// As [`Backend::view`], without its place in a line: that would be one more query for each of a page of generations.
+    pub async fn view_in_a_list(&self, generation: &Generation) -> Result<GenerationView, crate::results::StoreError> {
         let links = self.result_links(generation).await?;
         Ok(GenerationView::of(generation, |result| links.get(&result.key).cloned().unwrap_or_default()))
     }
@@ -155,30 +187,75 @@ impl Backend {
 
     /// Decides what `event` means for `generation`, writes it and sends what follows. When somebody else changed the record meanwhile it
     /// is loaded and decided again.
-    pub async fn apply(&self, mut generation: Generation, event: &Event) -> Result<Applied, StoreError> {
-        let rules = self.manifest(&generation)?.rules(&self.config.limits);
+    pub async fn apply(&self, generation: Generation, event: &Event) -> Result<Applied, StoreError> {
+        match self.apply_with(generation, event, &[]).await? {
+            Some(applied) => Ok(applied),
+            None => Err(StoreError::TooBusy { tries: 1 }),
+        }
+    }
+
+    /// As [`Backend::apply`], with changes of a provider's pool in the same transaction. None: the pool has changed since it was looked at,
+    /// and nothing was written.
+    pub async fn apply_with(
+        &self,
+        mut generation: Generation,
+        event: &Event,
+        pool: &[PoolChange],
+    ) -> Result<Option<Applied>, StoreError> {
+        let rules = self.rules(&generation).await?;
         for _ in 0..MAX_RACES {
             let now = self.now();
             let decision = match lifecycle::decide(&generation, event, &rules, now) {
                 Ok(decision) => decision,
                 Err(why) => {
                     tracing::debug!(generation = %generation.id, phase = generation.state.phase(), %why, "nothing to change");
-                    return Ok(Applied::Unchanged(Box::new(generation), why));
+                    return Ok(Some(Applied::Unchanged(Box::new(generation), why)));
                 }
             };
-            match self.store.commit(&decision, now).await {
+            let mut changes = admission::pool_changes(&generation, &decision.next);
+            changes.extend_from_slice(pool);
+            match self.store.commit(&decision, &changes, now).await {
                 Ok(()) => {
                     report(&generation, &decision.next, &rules);
                     for send in &decision.send {
                         self.send_or_leave_to_the_poll(&Outgoing::of(*send, generation.id, generation.account, now)).await;
                     }
-                    return Ok(Applied::Changed(Box::new(decision.next)));
+                    self.after(&generation, &decision.next, &changes).await;
+                    return Ok(Some(Applied::Changed(Box::new(decision.next))));
                 }
-                Err(CommitError::Stale) => generation = self.load(generation.id).await?,
+                Err(CommitError::Stale) if pool.is_empty() => generation = self.load(generation.id).await?,
+                Err(CommitError::Stale | CommitError::PoolChanged) => {
+                    self.health.forget(&generation.candidate().provider);
+                    return Ok(None);
+                }
                 Err(CommitError::Store(error)) => return Err(error),
             }
         }
         Err(StoreError::TooBusy { tries: MAX_RACES })
+    }
+
+    /// Lets those go on who wait for what this step set free.
+    async fn after(&self, before: &Generation, after: &Generation, changes: &[PoolChange]) {
+        let claimed = matches!(after.state, State::Claimed { .. }) && !matches!(before.state, State::Claimed { .. });
+        for change in changes {
+            // Only who is served moves the line's round: who gives up may have stood far behind.
+            if let PoolChange::Leave { waiting } = change
+                && claimed
+                && let Err(error) = self.store.note_served(waiting).await
+            {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the served round was not noted; the next one makes up for it"
+                );
+            }
+        }
+        let takes = changes.iter().any(|change| matches!(change, PoolChange::Take { .. }));
+        if (takes || admission::lets_others_go_on(before, after))
+            && let Ok(catalog) = self.catalog().await
+            && let Some(provider) = catalog.provider(&before.candidate().provider)
+        {
+            self.call_the_line(provider, Called::First).await;
+        }
     }
 
     /// Sends after a commit. What cannot be sent is found by the poll, since the record says when it is due.
@@ -204,10 +281,10 @@ fn report(before: &Generation, after: &Generation, rules: &lifecycle::Rules) {
     let phase = after.state.phase();
     match &after.state {
         State::Failed { failure, .. } if rules.policies.of(failure.class).alarm == Alarm::Operator => {
-            tracing::error!(%generation, %account, attempt, phase, class = ?failure.class, provider = after.order.provider, "generation failed");
+            tracing::error!(%generation, %account, attempt, phase, class = ?failure.class, provider = after.candidate().provider, "generation failed");
         }
         State::Failed { failure, .. } => {
-            tracing::info!(%generation, %account, attempt, phase, class = ?failure.class, provider = after.order.provider, "generation failed");
+            tracing::info!(%generation, %account, attempt, phase, class = ?failure.class, provider = after.candidate().provider, "generation failed");
         }
         State::Unconfirmed { reason, .. } => {
             tracing::warn!(%generation, %account, attempt, phase, reason = reason.word(), "the submit's answer was lost");

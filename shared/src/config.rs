@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::catalog::manifest::SignatureScheme;
+use crate::catalog::manifest::Manifest;
 use crate::catalog::{Catalog, Limits};
 use crate::messages::QueueName;
+use crate::pool::KeyLimits;
 
 /// Everything that differs from one deployment to another.
 #[derive(Debug, Clone)]
@@ -30,9 +31,14 @@ pub struct Config {
     pub max_result_bytes: u64,
     /// `CLAIM_LEASE_SECONDS`, `COLLECT_LEASE_SECONDS`, `ASK_LEASE_SECONDS`, `REQUEUE_SECONDS`, `UNCONFIRMED_SECONDS`.
     pub limits: Limits,
+    /// `SUBMIT_TIMEOUT_SECONDS`: no submit's answer is waited for longer, whatever its manifest says.
+    pub submit_timeout_s: Option<u32>,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
+    /// `SECRETS_ID`: the secret of Secrets Manager that holds them.
+    pub secrets_id: Option<String>,
     base_urls: HashMap<String, String>,
+    key_limits: HashMap<String, KeyLimits>,
     secrets: HashMap<String, SecretString>,
 }
 
@@ -50,6 +56,9 @@ pub enum ConfigError {
 /// The secret that callback addresses are made with.
 const CALLBACK_SECRET: &str = "CALLBACK_SECRET";
 
+/// The variable that shortens every submit's time-out.
+pub const SUBMIT_TIMEOUT: &str = "SUBMIT_TIMEOUT_SECONDS";
+
 impl Config {
     /// Reads the environment of the process.
     pub fn from_env(catalog: &Catalog) -> Result<Self, ConfigError> {
@@ -62,17 +71,20 @@ impl Config {
         let env = Env(&lookup);
         let mut names = vec![CALLBACK_SECRET.to_owned()];
         let mut base_urls = HashMap::new();
+        let mut key_limits = HashMap::new();
         for provider in catalog.providers() {
             let Some(http) = provider.http() else { continue };
-            names.push(http.key_env.clone());
-            if let Some(SignatureScheme::StandardWebhooks { secret_env }) =
-                http.callback.as_ref().map(|callback| &callback.signature)
-            {
-                names.push(secret_env.clone());
-            }
+            names.extend(http.secret_names().map(str::to_owned));
             if let Some(url) = env.optional(&base_url_variable(&provider.name)) {
                 base_urls.insert(provider.name.clone(), url.trim_end_matches('/').to_owned());
             }
+            let [concurrency, per_minute, per_day] = limit_variables(&provider.name);
+            let limits = KeyLimits {
+                concurrency: env.limit(&concurrency)?,
+                per_minute: env.limit(&per_minute)?,
+                per_day: env.limit(&per_day)?,
+            };
+            key_limits.insert(provider.name.clone(), limits);
         }
         let secrets = names.into_iter().filter_map(|name| Some((name.clone(), SecretString::from(env.optional(&name)?))));
         Ok(Self {
@@ -91,8 +103,11 @@ impl Config {
                 ask_lease: SignedDuration::from_secs(env.number("ASK_LEASE_SECONDS", 90)?),
                 unconfirmed_for: env.optional_number("UNCONFIRMED_SECONDS")?.map(SignedDuration::from_secs),
             },
+            submit_timeout_s: env.limit(SUBMIT_TIMEOUT)?,
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
+            secrets_id: env.optional("SECRETS_ID"),
             base_urls,
+            key_limits,
             secrets: secrets.collect(),
         })
     }
@@ -106,14 +121,25 @@ impl Config {
         }
     }
 
-    /// A secret's value. Never log it.
-    pub fn secret(&self, name: &str) -> Option<&str> {
-        self.secrets.get(name).map(ExposeSecret::expose_secret)
+    /// The provider keys and webhook secrets that the environment holds.
+    pub fn secrets(&self) -> HashMap<String, SecretString> {
+        self.secrets.clone()
     }
 
     /// The secret that callback addresses are made with.
     pub fn callback_secret(&self) -> Option<&str> {
-        self.secret(CALLBACK_SECRET)
+        self.secrets.get(CALLBACK_SECRET).map(ExposeSecret::expose_secret)
+    }
+
+    /// What each key of a provider may do: its manifest's limits, unless `<NAME>_CONCURRENCY`, `<NAME>_PER_MINUTE` or `<NAME>_PER_DAY` say
+    /// otherwise.
+    pub fn key_limits(&self, provider: &Manifest) -> KeyLimits {
+        let (stated, own) = (provider.limits, self.key_limits.get(&provider.name).copied().unwrap_or_default());
+        KeyLimits {
+            concurrency: own.concurrency.or(stated.concurrency),
+            per_minute: own.per_minute.or(stated.per_minute),
+            per_day: own.per_day.or(stated.per_day),
+        }
     }
 
     /// Where a provider is reached instead of its own address: `<NAME>_BASE_URL`.
@@ -125,6 +151,11 @@ impl Config {
 /// The variable that replaces a provider's base URL.
 pub fn base_url_variable(provider: &str) -> String {
     format!("{}_BASE_URL", provider.to_ascii_uppercase())
+}
+
+/// The variables that replace a provider's limits: jobs at once, submits a minute, submits a day.
+pub fn limit_variables(provider: &str) -> [String; 3] {
+    ["CONCURRENCY", "PER_MINUTE", "PER_DAY"].map(|limit| format!("{}_{limit}", provider.to_ascii_uppercase()))
 }
 
 struct Env<'a>(&'a dyn Fn(&str) -> Option<String>);
@@ -141,6 +172,15 @@ impl Env<'_> {
     fn optional_number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ConfigError> {
         let malformed = |value: String| ConfigError::Malformed { name: name.to_owned(), value, expected: "a whole number" };
         self.optional(name).map(|value| value.parse().map_err(|_| malformed(value))).transpose()
+    }
+
+    fn limit(&self, name: &str) -> Result<Option<u32>, ConfigError> {
+        match self.optional_number(name)? {
+            Some(0) => {
+                Err(ConfigError::Malformed { name: name.to_owned(), value: "0".to_owned(), expected: "a number above zero" })
+            }
+            limit => Ok(limit),
+        }
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, ConfigError> {
@@ -169,12 +209,14 @@ mod tests {
         assert_eq!(read(&[("TABLE_NAME", "")]).expect_err("empty"), ConfigError::Missing("TABLE_NAME".into()));
         let error = read(&[("DUE_SHARDS", "four")]).expect_err("no number").to_string();
         assert!(error.contains("`DUE_SHARDS` is `four`"), "{error}");
+        let error = read(&[("SUBMIT_TIMEOUT_SECONDS", "0")]).expect_err("nothing would ever be answered").to_string();
+        assert!(error.contains("above zero"), "{error}");
     }
 
     #[test]
     fn secrets_do_not_show() {
         let config = read(&[("FAL_KEY", "very-secret"), ("FAL_BASE_URL", "http://127.0.0.1:1/_sim/fal/")]).expect("reads");
-        assert_eq!(config.secret("FAL_KEY"), Some("very-secret"));
+        assert_eq!(config.secrets()["FAL_KEY"].expose_secret(), "very-secret");
         assert_eq!(config.base_url("fal"), Some("http://127.0.0.1:1/_sim/fal"));
         assert!(!format!("{config:?}").contains("very-secret"));
     }

@@ -26,7 +26,12 @@ pub struct Caller {
 pub mod context {
     /// The account of a good key.
     pub const ACCOUNT: &str = "account";
+    /// What the key may do: words separated by spaces.
+    pub const SCOPES: &str = "scopes";
 }
+
+/// The scope of keys that may change the catalog and see how providers stand.
+const ADMIN: &str = "admin";
 
 /// The segments of the path: `["v1", "generations", "gen_…"]`.
 pub fn segments(request: &Request) -> Vec<&str> {
@@ -35,13 +40,28 @@ pub fn segments(request: &Request) -> Vec<&str> {
 
 /// Who asks. A key that is not good reaches us without an account, so that the answer can say so; an HTTP API's own refusal cannot.
 pub fn caller(request: &Request) -> Result<Caller, Problem> {
-    let Some(RequestContext::ApiGatewayV2(gateway)) = request.request_context_ref() else { return Err(unauthenticated()) };
-    let account =
-        gateway.authorizer.as_ref().and_then(|authorizer| authorizer.fields.get(context::ACCOUNT)).and_then(Value::as_str);
-    match account.and_then(|account| account.parse().ok()) {
+    match authorized(request, context::ACCOUNT).and_then(|account| account.parse().ok()) {
         Some(account) => Ok(Caller { account }),
         None => Err(unauthenticated()),
     }
+}
+
+/// Who asks, with a key that has the scope `admin`.
+pub fn admin(request: &Request) -> Result<Caller, Problem> {
+    let caller = caller(request)?;
+    let mut scopes = authorized(request, context::SCOPES).unwrap_or_default().split(' ');
+    if scopes.any(|scope| scope == ADMIN) {
+        return Ok(caller);
+    }
+    let detail = "this API key is not for administration; use one with the scope `admin`";
+    Err(Problem::new(403, "forbidden", "Forbidden", detail))
+}
+
+/// What the authorizer put into the request's context under this name.
+fn authorized<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    let context = request.request_context_ref()?;
+    let RequestContext::ApiGatewayV2(gateway) = context else { return None };
+    gateway.authorizer.as_ref()?.fields.get(name)?.as_str()
 }
 
 fn unauthenticated() -> Problem {
@@ -69,28 +89,40 @@ pub fn bytes(request: &Request) -> &[u8] {
 
 /// The body as a JSON object of this shape; each mistake has its own reason.
 pub fn json_body<T: DeserializeOwned>(request: &Request, shape: &Params) -> Result<T, Problem> {
+    let given = json_object(text(request)?)?;
+    let body: Map<String, Value> = shape.check("", &given)?;
+    serde_json::from_value(Value::Object(body)).map_err(|error| {
+        let detail = format!("the body does not fit: {error}");
+        Problem::new(422, "invalid_param", "Invalid parameter", detail)
+    })
+}
+
+/// The body as text.
+pub fn text(request: &Request) -> Result<&str, Problem> {
     let body = bytes(request);
     if body.len() > MAX_BODY_BYTES {
         let detail =
             format!("the body has {} bytes, at most {MAX_BODY_BYTES} are taken: upload media by `POST /v1/uploads`", body.len());
         return Err(Problem::new(413, "body_too_large", "Body too large", detail));
     }
-    let text = std::str::from_utf8(body).map_err(|error| {
+    std::str::from_utf8(body).map_err(|error| {
         let detail = format!("the body is not UTF-8 at byte {}", error.valid_up_to());
         Problem::new(400, "invalid_utf8", "Invalid UTF-8", detail)
-    })?;
+    })
+}
+
+/// A JSON object from the text of a body.
+pub fn json_object(text: &str) -> Result<Map<String, Value>, Problem> {
     let value: Value = serde_json::from_str(text).map_err(|error| {
         let detail = format!("the body is not JSON at line {}, column {}", error.line(), error.column());
         Problem::new(400, "invalid_json", "Invalid JSON", detail)
     })?;
-    let Value::Object(given) = value else {
-        return Err(Problem::new(422, "invalid_type", "Invalid parameter", "the body has to be a JSON object"));
-    };
-    let body: Map<String, Value> = shape.check("", &given)?;
-    serde_json::from_value(Value::Object(body)).map_err(|error| {
-        let detail = format!("the body does not fit: {error}");
-        Problem::new(422, "invalid_param", "Invalid parameter", detail)
-    })
+    match value {
+        Value::Object(given) => Ok(given),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(Problem::new(422, "invalid_type", "Invalid parameter", "the body has to be a JSON object"))
+        }
+    }
 }
 
 /// A query parameter.
@@ -152,7 +184,9 @@ impl From<StoreError> for Problem {
         tracing::error!(error = &error as &dyn std::error::Error, "the table did not serve a request");
         match error {
             StoreError::Table { .. } | StoreError::TooBusy { .. } => Self::unavailable(),
-            StoreError::Encoding(_) | StoreError::Books { .. } | StoreError::Missing { .. } => Self::internal(),
+            StoreError::Encoding(_) | StoreError::Books { .. } | StoreError::Missing { .. } | StoreError::TooLarge { .. } => {
+                Self::internal()
+            }
         }
     }
 }

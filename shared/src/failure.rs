@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The kinds of failure. Each provider's manifest maps its own errors onto them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The provider does not take these parameters or this input.
@@ -51,6 +52,7 @@ impl FailureClass {
 
 /// What a failed generation costs its customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Charge {
     /// The hold is released.
@@ -61,16 +63,20 @@ pub enum Charge {
 
 /// Whether the job is worth another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Retry {
-    /// Once more with the same provider, after a pause.
+    /// Once more with the same provider, after a pause; when that was tried often enough, with the next one of the chain.
     Same,
+    /// With the next provider of the chain, if there is one.
+    Next,
     /// No.
     No,
 }
 
 /// Whether somebody has to look at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Alarm {
     /// The customer's own affair.
@@ -81,6 +87,7 @@ pub enum Alarm {
 
 /// What follows from one class of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// What the customer pays.
@@ -93,6 +100,7 @@ pub struct Policy {
 
 /// A provider's exceptions to the [defaults](default_policy).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Policies(BTreeMap<FailureClass, Policy>);
 
@@ -108,8 +116,11 @@ pub fn default_policy(class: FailureClass) -> Policy {
     use FailureClass as C;
     let (retry, alarm) = match class {
         C::Throttled | C::Unavailable => (Retry::Same, Alarm::Nobody),
-        C::RejectedInput | C::Moderated | C::ProviderFailed | C::Canceled => (Retry::No, Alarm::Nobody),
-        C::ProviderAuth | C::ProviderFunds | C::ResultLost | C::Expired | C::Internal => (Retry::No, Alarm::Operator),
+        C::ProviderFailed => (Retry::Next, Alarm::Nobody),
+        C::ProviderAuth | C::ProviderFunds | C::Expired | C::Internal => (Retry::Next, Alarm::Operator),
+        C::RejectedInput | C::Moderated | C::Canceled => (Retry::No, Alarm::Nobody),
+        // The provider was paid for it: another one would have to be paid too.
+        C::ResultLost => (Retry::No, Alarm::Operator),
     };
     Policy { charge: Charge::None, retry, alarm }
 }

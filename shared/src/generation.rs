@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::catalog::manifest::MediaKind;
 use crate::credits::Credits;
 use crate::failure::Failure;
 use crate::ids::{AccountId, AssetId, GenerationId};
+use crate::pool::{KeyId, Waiting};
 
 /// The record. Changed only by [`crate::lifecycle::decide`]; each change raises `version` by one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,8 @@ pub struct Generation {
     pub order: Order,
     /// The credits set aside for it: the price.
     pub hold: Credits,
+    /// Which of the order's candidates it is to be made by.
+    pub candidate: usize,
     /// Every claim so far, oldest first; the last one is the current one.
     pub attempts: Vec<Attempt>,
     /// Set once the customer asked to cancel and the provider has to be asked first.
@@ -40,18 +44,33 @@ pub struct Generation {
 /// What the customer asked for. A later change of the catalog does not change it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Order {
-    /// The model's catalog name, aliases resolved.
+    /// The catalog name of the model or chain, aliases resolved.
     pub model: String,
-    /// The provider's catalog name.
-    pub provider: String,
-    /// The version of the provider's manifest at that time.
-    pub catalog_version: u32,
+    /// What it makes.
+    pub kind: MediaKind,
     /// The checked parameters, defaults filled in.
     pub params: Map<String, Value>,
     /// The media that the parameters name.
     pub inputs: Vec<Input>,
     /// When the price is for each result: what each costs. Results that do not come are not charged.
     pub price_per_result: Option<Credits>,
+    /// Who may make it, in order of preference; never empty.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One model that can make what was ordered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The model's catalog name.
+    pub model: String,
+    /// Its provider's catalog name.
+    pub provider: String,
+    /// The version of the provider's manifest when the order was accepted.
+    pub catalog_version: u32,
+    /// The version of the model's own entry, where it has one beside the manifest.
+    pub model_version: Option<u32>,
+    /// The model's parameters; none when they are the order's own.
+    pub params: Option<Map<String, Value>>,
 }
 
 /// A media file given to a model.
@@ -63,6 +82,8 @@ pub struct Input {
     pub key: String,
     /// What it is.
     pub content_type: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// One claim of the generation by a dispatch worker: at most one paid submit.
@@ -72,6 +93,14 @@ pub struct Attempt {
     pub number: u32,
     /// Whom we asked.
     pub provider: String,
+    /// For which model.
+    pub model: String,
+    /// Its place among the order's candidates.
+    pub candidate: usize,
+    /// With which of our keys; none for a provider without keys.
+    pub key: Option<KeyId>,
+    /// It holds a slot of that key while it is under way.
+    pub holds_slot: bool,
     /// When it was claimed: the submit was not sent before this.
     pub claimed_at: Timestamp,
     /// When its fate was known.
@@ -112,6 +141,8 @@ pub enum Ambiguity {
     ServerError,
     /// An answer of success that cannot be understood.
     UnreadableAnswer,
+    /// The answer carried the results, and they could not be stored.
+    ResultsNotKept,
     /// The worker that sent it, or was about to, did not report back.
     WorkerLost,
 }
@@ -124,6 +155,7 @@ impl Ambiguity {
             Self::ConnectionLost => "connection_lost",
             Self::ServerError => "server_error",
             Self::UnreadableAnswer => "unreadable_answer",
+            Self::ResultsNotKept => "results_not_kept",
             Self::WorkerLost => "worker_lost",
         }
     }
@@ -133,8 +165,8 @@ impl Ambiguity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum State {
-    /// Waits for a worker.
-    Queued { not_before: Timestamp },
+    /// Waits for a worker; in a provider's line while all its slots are taken.
+    Queued { not_before: Timestamp, waiting: Option<Waiting> },
     /// A worker is submitting it.
     Claimed { lease_until: Timestamp },
     /// The provider works on it.
@@ -202,6 +234,10 @@ pub struct Outcome {
 pub enum Source {
     /// To be downloaded.
     Link(String),
+    /// To be downloaded with the key of the attempt that made it.
+    LinkWithKey(String),
+    /// In our bucket already: the provider's answer carried it.
+    Stored { key: String, bytes: u64, content_type: String, text: Option<String> },
     /// To be drawn from the order's own parameters by the placeholder.
     Drawing,
 }
@@ -217,6 +253,9 @@ pub struct StoredResult {
     pub bytes: u64,
     /// What it is, found by its content.
     pub content_type: String,
+    /// A text result itself, when it is short.
+    #[serde(default)]
+    pub text: Option<String>,
 }
 
 /// A success that came too late to be charged.
@@ -252,9 +291,10 @@ impl Generation {
             created_at: now,
             order,
             hold,
+            candidate: 0,
             attempts: Vec::new(),
             cancel_requested_at: None,
-            state: State::Queued { not_before: now },
+            state: State::Queued { not_before: now, waiting: None },
             due_at: Some(due_at),
             late: None,
         }
@@ -263,6 +303,28 @@ impl Generation {
     /// The number of the current attempt; 0 before the first claim.
     pub fn attempt(&self) -> u32 {
         self.attempts.last().map_or(0, |attempt| attempt.number)
+    }
+
+    /// Who is to make it, or does.
+    pub fn candidate(&self) -> &Candidate {
+        let candidates = &self.order.candidates;
+        candidates.get(self.candidate).or(candidates.last()).expect("an order has a candidate")
+    }
+
+    /// Who was asked in this attempt; the current candidate when there is no such attempt.
+    pub fn candidate_of(&self, number: u32) -> &Candidate {
+        let attempt = self.attempts.iter().find(|attempt| attempt.number == number);
+        attempt.and_then(|attempt| self.order.candidates.get(attempt.candidate)).unwrap_or_else(|| self.candidate())
+    }
+
+    /// Whether another candidate comes after the current one.
+    pub fn has_next_candidate(&self) -> bool {
+        self.candidate + 1 < self.order.candidates.len()
+    }
+
+    /// The parameters that a candidate is asked with.
+    pub fn params_for<'a>(&'a self, candidate: &'a Candidate) -> &'a Map<String, Value> {
+        candidate.params.as_ref().unwrap_or(&self.order.params)
     }
 
     /// The attempt with this number.

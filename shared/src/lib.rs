@@ -15,12 +15,15 @@ pub mod lifecycle;
 pub mod messages;
 pub mod outcome;
 pub mod pick;
+pub mod pool;
 pub mod signature;
 pub mod template;
 
 #[cfg(feature = "draw")]
 pub mod draw;
 
+#[cfg(feature = "io")]
+pub mod admission;
 #[cfg(feature = "io")]
 pub mod backend;
 #[cfg(feature = "io")]
@@ -34,6 +37,8 @@ pub mod endpoint;
 #[cfg(feature = "io")]
 pub mod http_guard;
 #[cfg(feature = "io")]
+pub mod live_catalog;
+#[cfg(feature = "io")]
 pub mod logs;
 #[cfg(feature = "io")]
 pub mod provider;
@@ -41,5 +46,7 @@ pub mod provider;
 pub mod queue;
 #[cfg(feature = "io")]
 pub mod results;
+#[cfg(feature = "io")]
+pub mod secrets;
 #[cfg(feature = "io")]
 pub mod store;

@@ -2,8 +2,14 @@
 //!
 //! A string that is exactly `{{x}}` becomes the value of x with its type. Inside a longer string the value is written as text. A
 //! placeholder whose variable is absent drops its object key or array element; a longer string with an absent variable is dropped
-//! whole. A list that is the only element of an array is spliced into it. Names may have parts: `{{job.id}}`.
+//! whole. A list that is the only element of an array is spliced into it. Names may have parts: `{{job.id}}`; on a list they are taken
+//! from each element: `{{images.url}}` is a list of links.
+//!
+//! Three objects are not themselves: `{"$each": "{{xs}}", "$do": …}` is the list of what `$do` becomes for each `{{item}}`, spliced into an
+//! array around it (a single value counts as a list of one, an absent one as an empty list); `{"$text": "{{x}}"}` is x as text;
+//! `{"$map": "{{x}}", "$to": {"small": 512}}` is what x stands for.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
@@ -23,6 +29,35 @@ pub enum TemplateError {
     /// A list or an object inside a longer string.
     #[error("`{0}` is a list or an object and cannot stand inside a longer text")]
     NotText(String),
+    /// `$each` without `$do`, `$map` without `$to`, or something beside them.
+    #[error("`{form}` needs `{partner}` beside it and nothing else")]
+    Form { form: &'static str, partner: &'static str },
+    /// An unknown `$…` member.
+    #[error("`{0}` is not a form: use `$each` with `$do`, `$map` with `$to`, or `$text`")]
+    UnknownForm(String),
+}
+
+/// An object that is not itself.
+enum Form<'a> {
+    Each { list: &'a Value, body: &'a Value },
+    Text(&'a Value),
+    Map { value: &'a Value, to: &'a Map<String, Value> },
+}
+
+impl<'a> Form<'a> {
+    fn of(fields: &'a Map<String, Value>) -> Result<Option<Self>, TemplateError> {
+        let Some(name) = fields.keys().find(|key| key.starts_with('$')) else { return Ok(None) };
+        let whole =
+            |form, partner, count: usize| if fields.len() == count { Ok(()) } else { Err(TemplateError::Form { form, partner }) };
+        match (fields.get("$each"), fields.get("$do"), fields.get("$text"), fields.get("$map"), fields.get("$to")) {
+            (Some(list), Some(body), ..) => whole("$each", "$do", 2).map(|()| Some(Self::Each { list, body })),
+            (Some(_), None, ..) => Err(TemplateError::Form { form: "$each", partner: "$do" }),
+            (.., Some(text), _, _) => whole("$text", "a value", 1).map(|()| Some(Self::Text(text))),
+            (.., Some(value), Some(Value::Object(to))) => whole("$map", "$to", 2).map(|()| Some(Self::Map { value, to })),
+            (.., Some(_), _) => Err(TemplateError::Form { form: "$map", partner: "$to" }),
+            _ => Err(TemplateError::UnknownForm(name.clone())),
+        }
+    }
 }
 
 /// Fills in `template`; `None` when it is a single placeholder without a value.
@@ -30,18 +65,54 @@ pub fn render(template: &Value, variables: &Variables) -> Result<Option<Value>, 
     match template {
         Value::String(text) => render_text(text, variables),
         Value::Array(items) => render_array(items, variables).map(Some),
-        Value::Object(fields) => {
-            let mut out = Map::with_capacity(fields.len());
-            for (key, field) in fields {
-                if let Some(value) = render(field, variables)? {
-                    out.insert(key.clone(), value);
+        Value::Object(fields) => match Form::of(fields)? {
+            Some(form) => render_form(&form, variables),
+            None => {
+                let mut out = Map::with_capacity(fields.len());
+                for (key, field) in fields {
+                    if let Some(value) = render(field, variables)? {
+                        out.insert(key.clone(), value);
+                    }
                 }
+                Ok(Some(Value::Object(out)))
             }
-            Ok(Some(Value::Object(out)))
-        }
+        },
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(Some(template.clone())),
     }
 }
+
+fn render_form(form: &Form<'_>, variables: &Variables) -> Result<Option<Value>, TemplateError> {
+    match form {
+        Form::Each { list, body } => {
+            let items = match render(list, variables)? {
+                None => return Ok(None),
+                Some(Value::Array(items)) => items,
+                Some(single) => vec![single],
+            };
+            let mut inner = variables.clone();
+            let mut out = Vec::with_capacity(items.len());
+            for item in items {
+                inner.insert(ITEM.to_owned(), item);
+                out.extend(render(body, &inner)?);
+            }
+            Ok(Some(Value::Array(out)))
+        }
+        Form::Text(value) => match render(value, variables)? {
+            None => Ok(None),
+            Some(value) => as_text("$text", &value).map(|text| Some(Value::String(text))),
+        },
+        Form::Map { value, to } => match render(value, variables)? {
+            None => Ok(None),
+            Some(value) => match to.get(&as_text("$map", &value)?) {
+                Some(other) => render(other, variables),
+                None => Ok(None),
+            },
+        },
+    }
+}
+
+/// What `$do` calls the element.
+const ITEM: &str = "item";
 
 /// Like [`render`] for a text such as a URL or a header, escaping each value with `escape`.
 pub fn render_string(
@@ -54,15 +125,16 @@ pub fn render_string(
         match part {
             Part::Text(text) => out.push_str(text),
             Part::Name(name) => match lookup(variables, name) {
-                None | Some(Value::Null) => return Ok(None),
-                Some(value) => out.push_str(&escape(&as_text(name, value)?)),
+                None => return Ok(None),
+                Some(value) if value.is_null() => return Ok(None),
+                Some(value) => out.push_str(&escape(&as_text(name, &value)?)),
             },
         }
     }
     Ok(Some(out))
 }
 
-/// The names of all variables that a template uses.
+/// The names of all variables that a template uses. What is taken from `{{item}}` is taken from the list's variable.
 pub fn variables(template: &Value) -> Result<BTreeSet<String>, TemplateError> {
     let mut names = BTreeSet::new();
     collect_names(template, &mut names)?;
@@ -79,15 +151,41 @@ fn collect_names(template: &Value, names: &mut BTreeSet<String>) -> Result<(), T
             Ok(())
         }
         Value::Array(items) => items.iter().try_for_each(|item| collect_names(item, names)),
-        Value::Object(fields) => fields.values().try_for_each(|field| collect_names(field, names)),
+        Value::Object(fields) => match Form::of(fields)? {
+            None => fields.values().try_for_each(|field| collect_names(field, names)),
+            Some(Form::Text(value)) => collect_names(value, names),
+            Some(Form::Map { value, to }) => {
+                collect_names(value, names)?;
+                to.values().try_for_each(|other| collect_names(other, names))
+            }
+            Some(Form::Each { list, body }) => collect_names_of_each(list, body, names),
+        },
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
+}
+
+fn collect_names_of_each(list: &Value, body: &Value, names: &mut BTreeSet<String>) -> Result<(), TemplateError> {
+    let lists = variables(list)?;
+    let inner = variables(body)?;
+    let takes_parts = inner.iter().any(|name| name.starts_with("item."));
+    // `{{images}}` whose elements' parts are used is not used bare.
+    names.extend(lists.iter().filter(|_| !takes_parts).cloned());
+    for name in inner {
+        match name.strip_prefix("item.") {
+            Some(part) => names.extend(lists.iter().map(|list| format!("{list}.{part}"))),
+            None if name == ITEM => {}
+            None => {
+                names.insert(name);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn render_text(text: &str, variables: &Variables) -> Result<Option<Value>, TemplateError> {
     let parts = parse(text)?;
     if let [Part::Name(name)] = parts.as_slice() {
-        return Ok(lookup(variables, name).filter(|value| !value.is_null()).cloned());
+        return Ok(lookup(variables, name).filter(|value| !value.is_null()).map(Cow::into_owned));
     }
     Ok(render_string(text, variables, str::to_owned)?.map(Value::String))
 }
@@ -98,8 +196,15 @@ fn render_array(items: &[Value], variables: &Variables) -> Result<Value, Templat
     {
         return Ok(Value::Array(list));
     }
-    let rendered = items.iter().map(|item| render(item, variables)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Value::Array(rendered.into_iter().flatten().collect()))
+    let mut out = Vec::with_capacity(items.len());
+    for item in items {
+        let is_each = item.as_object().is_some_and(|fields| fields.contains_key("$each"));
+        match render(item, variables)? {
+            Some(Value::Array(several)) if is_each => out.extend(several),
+            other => out.extend(other),
+        }
+    }
+    Ok(Value::Array(out))
 }
 
 enum Part<'a> {
@@ -130,10 +235,19 @@ fn parse(text: &str) -> Result<Vec<Part<'_>>, TemplateError> {
     Ok(parts)
 }
 
-fn lookup<'a>(variables: &'a Variables, name: &str) -> Option<&'a Value> {
-    let mut parts = name.split('.');
-    let first = variables.get(parts.next()?)?;
-    parts.try_fold(first, |value, part| value.get(part))
+fn lookup<'a>(variables: &'a Variables, name: &str) -> Option<Cow<'a, Value>> {
+    let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+    part_of(variables.get(first)?, rest)
+}
+
+fn part_of<'a>(value: &'a Value, path: Option<&str>) -> Option<Cow<'a, Value>> {
+    let Some(path) = path else { return Some(Cow::Borrowed(value)) };
+    if let Value::Array(items) = value {
+        let parts: Vec<Value> = items.iter().filter_map(|item| part_of(item, Some(path)).map(Cow::into_owned)).collect();
+        return (!parts.is_empty()).then_some(Cow::Owned(Value::Array(parts)));
+    }
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    part_of(value.get(first)?, rest)
 }
 
 fn as_text(name: &str, value: &Value) -> Result<String, TemplateError> {
@@ -153,7 +267,7 @@ mod tests {
     fn check(template: &Value, expected: &Value) {
         let variables = json!({
             "prompt": "a cat", "width": 512, "safe": true, "urls": ["u1", "u2"], "none": null,
-            "job": {"id": "j1"}, "braces": "{{width}}",
+            "job": {"id": "j1"}, "braces": "{{width}}", "files": [{"url": "f1"}, {"url": "f2"}],
         });
         let variables = variables.as_object().expect("an object");
         assert_eq!(render(template, variables), Ok(Some(expected.clone())), "{template}");
@@ -186,6 +300,33 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_list_is_taken_from_each_element() {
+        check(
+            &json!({"a": ["{{files.url}}"], "b": "{{files.url}}", "c": "{{files.gone}}"}),
+            &json!({"a": ["f1", "f2"], "b": ["f1", "f2"]}),
+        );
+    }
+
+    #[test]
+    fn each_makes_one_of_every_element() {
+        let each = |of: &str| json!({"$each": of, "$do": {"link": "{{item.url}}", "of": "{{job.id}}"}});
+        let (one, two) = (json!({"link": "f1", "of": "j1"}), json!({"link": "f2", "of": "j1"}));
+        check(&json!(["x", each("{{files}}"), "y"]), &json!(["x", one, two, "y"]));
+        check(&json!({"a": each("{{files}}"), "b": each("{{gone}}")}), &json!({"a": [one, two]}));
+        check(&json!(["x", each("{{gone}}")]), &json!(["x"]));
+        check(&json!([{"$each": "{{job.id}}", "$do": {"id": "{{item}}"}}]), &json!([{"id": "j1"}]));
+        let names = variables(&json!([each("{{files}}"), {"$each": "{{urls}}", "$do": "{{item}}"}])).expect("fine");
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["files.url", "job.id", "urls"]);
+    }
+
+    #[test]
+    fn values_can_be_made_text_or_stand_for_others() {
+        check(&json!({"a": {"$text": "{{width}}"}, "b": {"$text": "{{gone}}"}}), &json!({"a": "512"}));
+        let map = |of: &str| json!({"$map": of, "$to": {"512": {"w": "{{width}}"}, "a cat": 1}});
+        check(&json!([map("{{width}}"), map("{{prompt}}"), map("{{safe}}"), map("{{gone}}")]), &json!([{"w": 512}, 1]));
+    }
+
+    #[test]
     fn values_are_not_templates() {
         check(&json!(["{{braces}}", "<{{braces}}>"]), &json!(["{{width}}", "<{{width}}>"]));
     }
@@ -196,5 +337,8 @@ mod tests {
         assert_eq!(render(json!("a {{b")), Err(TemplateError::Unclosed("a {{b".into())));
         assert_eq!(render(json!("{{a b}}")), Err(TemplateError::BadName("a b".into())));
         assert_eq!(render(json!("x{{urls}}")), Err(TemplateError::NotText("urls".into())));
+        assert_eq!(render(json!({"$each": "{{urls}}"})), Err(TemplateError::Form { form: "$each", partner: "$do" }));
+        assert_eq!(render(json!({"$text": "x", "y": 1})), Err(TemplateError::Form { form: "$text", partner: "a value" }));
+        assert_eq!(render(json!({"$eech": 1})), Err(TemplateError::UnknownForm("$eech".into())));
     }
 }

@@ -20,7 +20,8 @@ impl Customer {
         let mut cursor = String::new();
         loop {
             let page = self.get(&format!("{path}?limit=100{cursor}")).await.body;
-            all.extend(page[field].as_array().expect("a list").iter().cloned());
+            let Some(entries) = page[field].as_array() else { panic!("no list: {page:#}") };
+            all.extend(entries.iter().cloned());
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return all,

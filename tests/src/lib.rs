@@ -10,7 +10,9 @@ use axum::Router;
 use local::simulators::Journal;
 use local::stack::{Options, Stack};
 use serde_json::Value;
+use shared::catalog::manifest::Manifest;
 use shared::clock::{Clock, random_bytes};
+use shared::pool::KeyLimits;
 use shared::store::Store;
 use tokio::task::JoinSet;
 
@@ -176,6 +178,20 @@ impl World {
         self.minutes_until(id, |generation| !generation["finished_at"].is_null()).await
     }
 
+    /// Lets time pass in such steps until the generation has ended, each once nothing is being worked on: no worker is overtaken by the
+    /// clock.
+    pub async fn steps_until_ended(&self, id: &str, step: Duration) -> Value {
+        for _ in 0..1_000 {
+            self.at_rest().await;
+            let generation = self.generation(id).await;
+            if !generation["finished_at"].is_null() {
+                return generation;
+            }
+            self.later(step);
+        }
+        panic!("a thousand steps in vain; it is {:#}", self.generation(id).await);
+    }
+
     /// Waits until the providers' journal is as `wanted` says.
     pub async fn journal(&self, wanted: impl Fn(&Journal) -> bool) -> &Journal {
         let journal = self.stack.simulators.journal();
@@ -201,13 +217,23 @@ impl World {
 
     /// Waits until the look at everything due that comes with the start is over: from then on only requests make calls.
     pub async fn first_tick(&self) {
-        let shards = self.stack.backend.store.due_shards().end;
         let looked = async {
-            while self.wire.counts().get("Query").copied().unwrap_or_default() < shards {
+            while self.wire.looks() < self.queries_of_a_tick().await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(PATIENCE, looked).await.expect("the schedule fires at the start");
+    }
+
+    /// How often each minute's tick reads an index or a line when nothing is due: once for each shard, and for each provider with limits.
+    pub async fn queries_of_a_tick(&self) -> u32 {
+        let backend = &self.stack.backend;
+        let catalog = backend.catalog().await.expect("the catalog loads");
+        let has_line = |provider: &&std::sync::Arc<Manifest>| {
+            provider.http().is_some() && backend.config.key_limits(provider) != KeyLimits::default()
+        };
+        let lines = u32::try_from(catalog.providers().filter(has_line).count()).expect("few");
+        backend.store.due_shards().end + lines
     }
 
     /// Another account with so many credits, and its key.

@@ -8,6 +8,11 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents, SharedIn
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
+/// What a request that reads the due index says.
+const DUE_INDEX: &[u8] = br#""IndexName":"due""#;
+/// What only a read of a line says.
+const LINE: &[u8] = b"wait#~";
+
 /// What happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -24,8 +29,12 @@ pub struct Wire(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     counts: BTreeMap<String, u32>,
+    /// Reads of the due index and of lines among them.
+    looks: u32,
     seen: u32,
     plan: Option<(u32, Fault)>,
+    /// Transactions that did not get through since the wire was severed.
+    severed: Option<u32>,
     collisions: u32,
     /// Set anew after each transaction that got through.
     collisions_each: u32,
@@ -46,10 +55,16 @@ impl Wire {
         self.state().counts.clone()
     }
 
+    /// Reads of the due index and of providers' lines so far.
+    pub fn looks(&self) -> u32 {
+        self.state().looks
+    }
+
     /// Counts anew from here.
     pub fn reset(&self) {
         let mut state = self.state();
         state.counts.clear();
+        state.looks = 0;
         state.seen = 0;
     }
 
@@ -68,6 +83,21 @@ impl Wire {
     /// Whether the call that is to be cut has not come yet.
     pub fn is_waiting(&self) -> bool {
         self.state().plan.is_some()
+    }
+
+    /// From now on no transaction reaches the table; reads do.
+    pub fn sever(&self) {
+        self.state().severed = Some(0);
+    }
+
+    /// How many transactions did not get through since then.
+    pub fn severed(&self) -> u32 {
+        self.state().severed.unwrap_or(0)
+    }
+
+    /// The wire is whole again.
+    pub fn mend(&self) {
+        self.state().severed = None;
     }
 
     /// The next `count` transactions are answered by `stub`, which says that they collided with another one.
@@ -110,6 +140,10 @@ impl Intercept for Tap {
         let mut state = self.0.state();
         let target = context.request().headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        if let Some(count) = state.severed.as_mut().filter(|_| operation == "TransactWriteItems") {
+            *count += 1;
+            return Err("the wire is severed".into());
+        }
         if operation == "TransactWriteItems" && state.collisions > 0 {
             state.collisions -= 1;
             let stub = state.collide_at.clone().unwrap_or_default();
@@ -117,6 +151,9 @@ impl Intercept for Tap {
         } else if operation == "TransactWriteItems" {
             state.collisions = state.collisions_each;
         }
+        let body = context.request().body().bytes().unwrap_or_default();
+        let has = |text: &[u8]| body.windows(text.len()).any(|part| part == text);
+        state.looks += u32::from(has(DUE_INDEX) || (operation == "Query" && has(LINE)));
         *state.counts.entry(operation).or_default() += 1;
         state.seen += 1;
         match state.plan {

@@ -24,6 +24,7 @@ pub async fn handle(
         match backend.store.api_key(&fingerprint(key.as_bytes())).await? {
             Some(key) => {
                 context.insert(context::ACCOUNT.to_owned(), Value::from(key.account.to_string()));
+                context.insert(context::SCOPES.to_owned(), Value::from(key.scopes.join(" ")));
             }
             None => tracing::info!("an unknown API key"),
         }

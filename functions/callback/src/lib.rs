@@ -9,7 +9,7 @@ use shared::generation::{Generation, State};
 use shared::ids::GenerationId;
 use shared::lifecycle::Event;
 use shared::outcome::Report;
-use shared::provider::{CallbackNews, CallbackRefusal};
+use shared::provider::{CallbackNews, CallbackRefusal, Provider, challenge_reply};
 use shared::signature::read_callback_token;
 
 /// Answers `POST /v1/callbacks/{provider}/{generation}/{token}`. 2xx tells the provider that it need not call again.
@@ -36,13 +36,19 @@ pub async fn receive(
     let generation_id: GenerationId = id.parse().map_err(|_| unknown())?;
     let secret = backend.config.callback_secret().ok_or_else(unknown)?;
     let attempt = read_callback_token(secret, provider, generation_id, token).ok_or_else(unknown)?;
-    let manifest = backend.catalog.provider(provider).ok_or_else(unknown)?;
-    let caller = shared::provider::Provider::new(backend, manifest);
-    let news = caller.read_callback(request.headers(), endpoint::bytes(request), backend.now()).await.map_err(|why| {
+    let catalog = backend.catalog().await?;
+    let challenge = catalog.provider(provider).and_then(|manifest| challenge_reply(manifest, endpoint::bytes(request)));
+    if let Some(reply) = challenge {
+        return Ok(endpoint::json(200, &reply));
+    }
+    let generation = backend.store.generation(generation_id).await?.ok_or_else(unknown)?;
+    let caller = Provider::of(backend, &generation, attempt).await?;
+    let reply = caller.callback_reply().cloned();
+    let news = caller.read_callback(&generation, attempt, request.headers(), endpoint::bytes(request), backend.now()).await;
+    let news = news.map_err(|why| {
         tracing::warn!(provider, generation = id, attempt, %why, "a callback was refused");
         refusal(&why)
     })?;
-    let generation = backend.store.generation(generation_id).await?.ok_or_else(unknown)?;
     if let Some(problem) = other_job(&generation, attempt, &news) {
         tracing::warn!(provider, generation = id, attempt, "a callback names another job");
         return Err(problem);
@@ -57,7 +63,7 @@ pub async fn receive(
         },
         None => false,
     };
-    Ok(endpoint::json(200, &json!({ "changed": changed })))
+    Ok(endpoint::json(200, &reply.unwrap_or_else(|| json!({ "changed": changed }))))
 }
 
 fn event(attempt: u32, news: CallbackNews) -> Option<Event> {
@@ -68,7 +74,7 @@ fn event(attempt: u32, news: CallbackNews) -> Option<Event> {
         Report::Canceled => Some(Event::ProviderCanceled { attempt }),
         // Nothing has ended yet.
         Report::Running { .. } => None,
-        Report::Fetch | Report::Unclear(_) => Some(Event::Woken { attempt, job }),
+        Report::Fetch(_) | Report::Unclear(_) => Some(Event::Woken { attempt, job }),
     }
 }
 

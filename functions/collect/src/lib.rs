@@ -4,7 +4,6 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use serde_json::Value;
 use shared::backend::{Applied, Backend};
 use shared::batch;
-use shared::catalog::manifest::MediaKind;
 use shared::draw::{self, Drawing};
 use shared::failure::{Failure, FailureClass};
 use shared::generation::{Generation, Job, LateState, Outcome, Source, State, StoredResult};
@@ -13,7 +12,7 @@ use shared::ids::{AssetId, GenerationId};
 use shared::lifecycle::Event;
 use shared::messages::Message;
 use shared::outcome::Report;
-use shared::provider::{Provider, drawing_format};
+use shared::provider::{Provider, drawing_format, result_key_stem};
 use shared::results::{StoreError, Stored};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -95,10 +94,11 @@ async fn collect(backend: &Backend, id: GenerationId) -> Result<(), Error> {
 }
 
 async fn copy_anew(backend: &Backend, generation: &Generation, work: &Work, status: u16) -> Result<Vec<StoredResult>, Missed> {
-    let (Some(job), Ok(provider)) = (&work.job, Provider::of(backend, generation)) else { return Err(Missed::Link(status)) };
-    match provider.ask(generation, job, backend.now()).await {
+    let Some(job) = &work.job else { return Err(Missed::Link(status)) };
+    let Ok(provider) = Provider::of(backend, generation, work.attempt).await else { return Err(Missed::Link(status)) };
+    match provider.ask(generation, work.attempt, job, backend.now()).await {
         Report::Succeeded(fresh) => copy_all(backend, generation, work.attempt, &fresh).await,
-        Report::Running { .. } | Report::Fetch | Report::Failed(_) | Report::Canceled | Report::Unclear(_) => {
+        Report::Running { .. } | Report::Fetch(_) | Report::Failed(_) | Report::Canceled | Report::Unclear(_) => {
             Err(Missed::Link(status))
         }
     }
@@ -112,14 +112,20 @@ async fn copy_all(
 ) -> Result<Vec<StoredResult>, Missed> {
     let mut results = Vec::with_capacity(outcome.sources.len());
     for (index, source) in outcome.sources.iter().enumerate() {
-        let key_stem = format!("results/{}/{}/{attempt}-{index}", generation.account, generation.id);
+        let key_stem = result_key_stem(generation, attempt, index);
+        let mut text = None;
         let stored = match source {
             Source::Link(link) => download(backend, generation, link, &key_stem).await?,
+            Source::LinkWithKey(link) => download_with_key(backend, generation, attempt, link, &key_stem).await?,
+            Source::Stored { key, bytes, content_type, text: own } => {
+                text.clone_from(own);
+                Stored { key: key.clone(), bytes: *bytes, content_type: content_type.clone() }
+            }
             Source::Drawing => draw(backend, generation, &key_stem).await?,
         };
         let (unix_ms, random) = backend.id_parts();
         let asset = AssetId::from_parts(unix_ms, random);
-        results.push(StoredResult { asset, key: stored.key, bytes: stored.bytes, content_type: stored.content_type });
+        results.push(StoredResult { asset, key: stored.key, bytes: stored.bytes, content_type: stored.content_type, text });
     }
     Ok(results)
 }
@@ -131,8 +137,29 @@ async fn download(backend: &Backend, generation: &Generation, link: &str, key_st
         Some(_) => Missed::Never("the provider's result link leads to an address that is not public".to_owned()),
         None => Missed::Later(error.without_url().to_string()),
     })?;
-    let kind = backend.catalog.model(&generation.order.model).map_or(MediaKind::Image, |model| model.spec.kind);
-    let stored = backend.bucket.store(key_stem, response, backend.config.max_result_bytes, kind.content_types()).await;
+    store(backend, generation, response, key_stem).await
+}
+
+async fn download_with_key(
+    backend: &Backend,
+    generation: &Generation,
+    attempt: u32,
+    link: &str,
+    key_stem: &str,
+) -> Result<Stored, Missed> {
+    let provider = Provider::of(backend, generation, attempt).await.map_err(|error| Missed::Later(error.to_string()))?;
+    let response = provider.download_with_key(link).await.map_err(Missed::Later)?;
+    store(backend, generation, response, key_stem).await
+}
+
+async fn store(
+    backend: &Backend,
+    generation: &Generation,
+    response: reqwest::Response,
+    key_stem: &str,
+) -> Result<Stored, Missed> {
+    let accept = generation.order.kind.content_types();
+    let stored = backend.bucket.store(key_stem, response, backend.config.max_result_bytes, accept).await;
     stored.map_err(|error| missed(&error))
 }
 
@@ -155,7 +182,7 @@ fn missed(error: &StoreError) -> Missed {
 
 /// The placeholder's work: the prompt, on the customer's photo if there is one.
 async fn draw(backend: &Backend, generation: &Generation, key_stem: &str) -> Result<Stored, Missed> {
-    let params = &generation.order.params;
+    let params = generation.params_for(generation.candidate());
     let text = params.get("prompt").and_then(Value::as_str).unwrap_or_default().to_owned();
     let side = |name: &str| params.get(name).and_then(Value::as_u64).and_then(|side| u32::try_from(side).ok()).unwrap_or(1024);
     let (width, height) = (side("width"), side("height"));

@@ -7,7 +7,7 @@ use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 use shared::api::{AssetStatus, CreateGeneration, CreatedGeneration, GenerationView, Problem, Status};
 use shared::backend::{Applied, Backend};
-use shared::catalog::Model;
+use shared::catalog::Offer;
 use shared::endpoint::{self, Caller};
 use shared::generation::{Generation, Input, Order};
 use shared::ids::{AccountId, GenerationId};
@@ -100,28 +100,26 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
 
 /// Checks what was asked and makes the record of it, not yet written.
 async fn prepare(backend: &Backend, account: AccountId, asked: &CreateGeneration) -> Result<Generation, Problem> {
-    let model = backend.catalog.model(&asked.model).ok_or_else(|| {
+    let offer = backend.catalog().await?.offer(&asked.model).ok_or_else(|| {
         let name: String = asked.model.chars().take(80).collect();
         Problem::new(422, "unknown_model", "Unknown model", format!("there is no model `{name}`; `GET /v1/models` lists them"))
             .at("model")
     })?;
-    let params = model.params.check("params.", &asked.params)?;
-    let cost = model.spec.price.of(&params).ok_or_else(|| {
+    let params = offer.params().check("params.", &asked.params)?;
+    let cost = offer.price().of(&params).ok_or_else(|| {
         Problem::new(422, "out_of_range", "Invalid parameter", "the price of this is beyond every limit").at("params")
     })?;
-    let inputs = inputs(backend, account, model, &params).await?;
+    let inputs = inputs(backend, account, &offer, &params).await?;
+    let candidates = offer.candidates(&params);
+    if candidates.is_empty() {
+        let detail = "no model of this chain can take these parameters together";
+        return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("params"));
+    }
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
-    let price_per_result = model.spec.price.per.as_ref().map(|_| model.spec.price.credits);
-    let order = Order {
-        model: model.spec.name.clone(),
-        provider: model.provider.name.clone(),
-        catalog_version: model.provider.version,
-        params,
-        inputs,
-        price_per_result,
-    };
-    let due_at = now + model.provider.rules(&backend.config.limits).requeue_every;
+    let price_per_result = offer.price().per_result_price();
+    let order = Order { model: offer.name().to_owned(), kind: offer.kind(), params, inputs, price_per_result, candidates };
+    let due_at = now + backend.config.limits.requeue_every;
     Ok(Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, now, due_at))
 }
 
@@ -190,11 +188,11 @@ fn canonical(value: &Value) -> String {
 async fn inputs(
     backend: &Backend,
     account: AccountId,
-    model: &Model,
+    offer: &Offer,
     params: &serde_json::Map<String, Value>,
 ) -> Result<Vec<Input>, Problem> {
-    let mut inputs = Vec::new();
-    for (name, id) in model.params.assets(params) {
+    let mut inputs: Vec<Input> = Vec::new();
+    for (name, id) in offer.params().assets(params) {
         let at = format!("params.{name}");
         let wrong = |code, detail: String| Problem::new(422, code, "Invalid parameter", detail).at(at.clone());
         let asset =
@@ -205,10 +203,10 @@ async fn inputs(
         if asset.is_gone(backend.now()) {
             return Err(wrong("asset_expired", format!("the upload `{id}` was kept for a day and is gone: upload it again")));
         }
-        if !asset.content_type.starts_with("image/") {
-            return Err(wrong("invalid_param", format!("`{id}` is {}, an image is needed", asset.content_type)));
+        offer.params().admits(&name, &asset.content_type, asset.bytes).map_err(|detail| wrong("invalid_param", detail))?;
+        if inputs.iter().all(|input| input.asset != id) {
+            inputs.push(Input { asset: id, key: asset.key, content_type: asset.content_type, bytes: asset.bytes });
         }
-        inputs.push(Input { asset: id, key: asset.key, content_type: asset.content_type });
     }
     Ok(inputs)
 }

@@ -1,7 +1,8 @@
 //! The net under everything: whatever is due is looked at. A lost message, a crashed worker and a missed callback end the same way.
 //!
 //! Every minute the tick sends one sweep per shard of the due index; a sweep sends one nudge per generation that falls due before the next
-//! tick, delayed until then; a nudge looks at its generation, if it still falls due at that time.
+//! tick, delayed until then; a nudge looks at its generation, if it still falls due at that time. The tick also sends for those who are
+//! first in a provider's line and for whom there is room.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use shared::ids::GenerationId;
 use shared::lifecycle::{Event, Send, TICK};
 use shared::messages::{Message, Outgoing};
 use shared::outcome::Report;
-use shared::provider::Provider;
+use shared::provider::{Provider, kept_results};
 
 /// Everything that is asked of a provider about one job, in one go.
 const ASK_LIMIT: Duration = Duration::from_secs(40);
@@ -40,10 +41,10 @@ pub enum Trigger {
 /// Handles the tick, or a batch of poll messages.
 pub async fn handle(backend: &Backend, trigger: Trigger) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     match trigger {
-        Trigger::Tick(_) => tick(backend).await.map(|()| SqsBatchResponse::default()),
+        Trigger::Tick(_) => Box::pin(tick(backend)).await.map(|()| SqsBatchResponse::default()),
         Trigger::Queue(event) => Ok(batch::each(event, async |message| match message {
             Message::Sweep { shard, before } => sweep(backend, shard, before).await,
-            Message::Nudge { generation, due_at } => nudge(backend, generation, due_at).await,
+            Message::Nudge { generation, due_at } => Box::pin(nudge(backend, generation, due_at)).await,
             other @ (Message::Dispatch { .. } | Message::Collect { .. }) => {
                 tracing::error!(message = ?other, "not a poll message; dropped");
                 Ok(())
@@ -59,7 +60,9 @@ async fn tick(backend: &Backend) -> Result<(), Error> {
         let message = Message::Sweep { shard, before };
         backend.send(&Outgoing { message, delay: SignedDuration::ZERO, group: format!("shard-{shard}") }).await
     });
-    try_join_all(sends).await?;
+    let swept = try_join_all(sends).await;
+    backend.call_every_line().await;
+    swept?;
     Ok(())
 }
 
@@ -107,9 +110,8 @@ async fn nudge(backend: &Backend, id: GenerationId, due_at: Timestamp) -> Result
     }
     match &generation.state {
         State::Running { .. } => ask(backend, generation).await,
+        State::Claimed { .. } | State::Unconfirmed { .. } => look_for_evidence(backend, generation).await,
         State::Queued { .. }
-        | State::Claimed { .. }
-        | State::Unconfirmed { .. }
         | State::Collecting { .. }
         | State::Succeeded { .. }
         | State::Failed { .. }
@@ -120,6 +122,17 @@ async fn nudge(backend: &Backend, id: GenerationId, due_at: Timestamp) -> Result
     }
 }
 
+/// A worker that died may have kept the results of a paid answer; only without them is the time-out what it seems.
+async fn look_for_evidence(backend: &Backend, generation: Generation) -> Result<(), Error> {
+    let attempt = generation.attempt();
+    let event = match kept_results(backend, generation.id, attempt).await? {
+        Some(outcome) => Event::Succeeded { attempt, job: None, outcome },
+        None => Event::Due,
+    };
+    backend.apply(generation, &event).await?;
+    Ok(())
+}
+
 /// Takes the poll's lease, so that only one worker asks, and brings back what the provider says.
 async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
     let attempt = generation.attempt();
@@ -127,11 +140,11 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
     let State::Running { job, expires_at, .. } = leased.state.clone() else { return Ok(()) };
     let canceling = leased.cancel_requested_at.is_some();
     let asking = async {
-        let provider = Provider::of(backend, &leased)?;
-        if canceling && provider.cancel(&leased, &job).await == Report::Canceled {
+        let provider = Provider::of(backend, &leased, attempt).await?;
+        if canceling && provider.cancel(&leased, attempt, &job).await == Report::Canceled {
             return Ok(Report::Canceled);
         }
-        Ok::<_, Error>(provider.ask(&leased, &job, backend.now()).await)
+        Ok::<_, Error>(provider.ask(&leased, attempt, &job, backend.now()).await)
     };
     // The function has to live to write down what it learned, and that the time is up.
     let report = match tokio::time::timeout(ASK_LIMIT, asking).await {
@@ -143,7 +156,7 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
         Report::Succeeded(outcome) => Event::Succeeded { attempt, job: Some(job.clone()), outcome },
         Report::Failed(failure) => Event::Failed { attempt, failure, retry_after: None },
         Report::Canceled => Event::ProviderCanceled { attempt },
-        Report::Fetch => Event::AskFailed { attempt },
+        Report::Fetch(_) => Event::AskFailed { attempt },
         Report::Unclear(why) => {
             tracing::warn!(generation = %leased.id, attempt, why, "the provider could not be asked");
             Event::AskFailed { attempt }
@@ -154,7 +167,8 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
     if expired && !canceling {
         // Nobody waits for it any more; if the provider can be stopped, the better.
         let generation = applied.generation();
-        let stopping = async { Ok::<_, Error>(Provider::of(backend, generation)?.cancel(generation, &job).await) };
+        let stopping =
+            async { Ok::<_, Error>(Provider::of(backend, generation, attempt).await?.cancel(generation, attempt, &job).await) };
         let _ = tokio::time::timeout(CANCEL_LIMIT, stopping).await;
     }
     Ok(())

@@ -33,6 +33,10 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
 pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account } = endpoint::caller(request)?;
     let asked: CreateUpload = endpoint::json_body(request, CreateUpload::shape())?;
+    if asked.bytes > asked.max_bytes() {
+        let detail = format!("has to be at most {} for {}", asked.max_bytes(), asked.content_type);
+        return Err(Problem::new(422, "out_of_range", "Invalid parameter", detail).at("bytes"));
+    }
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
     let id = AssetId::from_parts(unix_ms, random);
@@ -114,6 +118,9 @@ fn extension(content_type: &str) -> &'static str {
     match content_type {
         "image/png" => "png",
         "image/webp" => "webp",
+        "video/mp4" => "mp4",
+        "video/quicktime" => "mov",
+        "video/webm" => "webm",
         _ => "jpg",
     }
 }

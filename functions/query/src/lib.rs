@@ -14,7 +14,7 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
         ("GET", ["v1", "generations"]) => generations(backend, &request).await,
         ("GET", ["v1", "generations", id]) => generation(backend, &request, id).await,
-        ("GET", ["v1", "models"]) => models(backend, &request),
+        ("GET", ["v1", "models"]) => models(backend, &request).await,
         ("GET", ["v1", "account"]) => account(backend, &request).await,
         ("GET", ["v1", "account", "ledger"]) => ledger(backend, &request).await,
         ("GET", ["v1", "assets", id]) => asset(backend, &request, id).await,
@@ -37,7 +37,7 @@ pub async fn generations(backend: &Backend, request: &Request) -> Result<Respons
         .ok_or_else(endpoint::bad_cursor)?;
     let mut generations = Vec::with_capacity(page.items.len());
     for generation in &page.items {
-        generations.push(backend.view(generation).await?);
+        generations.push(backend.view_in_a_list(generation).await?);
     }
     Ok(endpoint::json(200, &GenerationList { generations, next_cursor: page.next }))
 }
@@ -55,9 +55,9 @@ pub async fn generation(backend: &Backend, request: &Request, id: &str) -> Resul
 
 /// What can be asked for, and what it costs.
 #[utoipa::path(get, path = "/v1/models", responses((status = 200, body = ModelList), (status = 401, body = Problem)))]
-pub fn models(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+pub async fn models(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     endpoint::caller(request)?;
-    let models = backend.catalog.models().map(|model| ModelView::from(&**model)).collect();
+    let models = backend.catalog().await?.offers().map(|offer| ModelView::from(&offer)).collect();
     Ok(endpoint::json(200, &ModelList { models }))
 }
 

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use reqwest::{RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use shared::api::{
-    AccountView, AssetView, CreateGeneration, CreateUpload, CreatedGeneration, CreatedUpload, GenerationView, LedgerView, Problem,
+    AccountView, AssetView, CreateGeneration, CreateUpload, CreatedGeneration, CreatedUpload, GenerationView, LedgerView,
+    ModelList, Problem,
 };
 use shared::http_guard::{Outbound, Policy};
 use shared::ids::GenerationId;
@@ -61,13 +63,39 @@ impl Client {
         self.get("/v1/account/ledger?limit=100").await
     }
 
+    pub(super) async fn models(&self) -> Result<ModelList> {
+        self.get("/v1/models").await
+    }
+
+    /// Whether something answers there that takes the key.
+    pub(super) async fn is_welcome(&self) -> bool {
+        let request = self.http.api().get(format!("{}/v1/account", self.api)).bearer_auth(&self.key);
+        let answer = request.timeout(Duration::from_secs(5)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// What the simulators of a local darkroom saw; none where there are no simulators.
+    pub(super) async fn simulators_journal(&self) -> Option<Value> {
+        let request = self.http.api().get(format!("{}/_sim/journal", self.api)).timeout(Duration::from_secs(5));
+        request.send().await.ok()?.error_for_status().ok()?.json().await.ok()
+    }
+
     /// The bytes behind a result's link.
     pub(super) async fn download(&self, url: &str) -> Result<Bytes> {
         let answer = self.http.media().get(url).send().await?.error_for_status()?;
         Ok(answer.bytes().await?)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    pub(super) async fn put<T: DeserializeOwned>(&self, path: &str, json: String, headers: &[(&str, String)]) -> Result<T> {
+        let request = self.http.api().put(format!("{}{path}", self.api)).header("content-type", "application/json").body(json);
+        self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, value))).await
+    }
+
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send(self.http.api().delete(format!("{}{path}", self.api))).await
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.send(self.http.api().get(format!("{}{path}", self.api))).await
     }
 

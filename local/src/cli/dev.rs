@@ -72,7 +72,7 @@ Darkroom is ready.
   API key     {api_key}   (development account, starts with 1,000 credits)
   DynamoDB    {dynamodb}
   S3          {s3}
-  Simulated   {simulated}   (set REPLICATE_API_TOKEN or FAL_KEY to use the real provider)
+  Simulated   {simulated}   (`darkroom provider setup <name>` makes one real)
   Data        {data}   (remove it to start anew)
 
 A first session, to be pasted line by line:

@@ -10,12 +10,21 @@ use shared::catalog::Catalog;
 use tracing_subscriber::EnvFilter;
 
 use crate::stack::Options;
+use trial::VideoTrial;
 
+mod catalog;
+mod catalog_remote;
 mod client;
 mod demo;
 mod dev;
 mod models;
 mod progress;
+mod provider_facts;
+mod provider_setup;
+mod providers;
+mod trial;
+mod trial_params;
+mod trial_report;
 
 /// Darkroom: a backend that makes images through AI providers, paid with credits.
 #[derive(Parser)]
@@ -33,13 +42,24 @@ enum Command {
     Dev(dev::Dev),
     /// Run one whole job on fresh engines: upload, generate, pay, store, and show the ledger.
     Demo(demo::Demo),
+    /// Make one image, or whatever `--model` makes, through the whole product, and say how it went.
+    TestImage(trial::Trial),
+    /// Make one video through the whole product, and say how it went.
+    TestVideo(VideoTrial),
     /// List the models that can be asked for.
     Models(models::Models),
+    /// The catalog: check files, change that of a running darkroom.
+    #[command(subcommand)]
+    Catalog(catalog::Catalog),
+    /// Show how the providers of a running darkroom stand: keys, limits, load, health.
+    Providers(providers::Providers),
+    /// Set up a provider's key and webhook secret.
+    Provider(provider_setup::Provider),
     /// Print the OpenAPI description of the HTTP API.
     Openapi,
 }
 
-/// Options that `dev` and `demo` share.
+/// Options of all commands that start the product.
 #[derive(Args, Clone)]
 struct Common {
     /// Use this template instead of the built-in one.
@@ -60,18 +80,9 @@ impl Common {
     /// The providers' keys are taken from the environment of this process, unless `--env` gives them.
     fn options(&self) -> anyhow::Result<Options> {
         let mut environment = self.environment.clone();
-        for provider in Catalog::built_in()?.providers() {
-            let prefix = provider.name.to_ascii_uppercase();
-            #[allow(clippy::disallowed_methods, reason = "keys given in the shell; everything else comes from the template")]
-            let given = std::env::vars().filter(|(name, value)| {
-                let own =
-                    provider.http().is_some_and(|http| http.key_env == *name) || name.starts_with(&format!("{prefix}_WEBHOOK"));
-                own && !value.is_empty()
-            });
-            for (name, value) in given {
-                if !environment.iter().any(|(own, _)| *own == name) {
-                    environment.push((name, value));
-                }
+        for (name, value) in keys_in_shell(&Catalog::built_in()?) {
+            if !environment.iter().any(|(own, _)| *own == name) {
+                environment.push((name, value));
             }
         }
         Ok(Options { template: self.template.clone(), environment, public_url: self.public_url.clone(), ..Options::default() })
@@ -87,6 +98,19 @@ impl Common {
     }
 }
 
+/// The providers' keys and webhook secrets that the environment of this process holds.
+fn keys_in_shell(catalog: &Catalog) -> Vec<(String, String)> {
+    let is_secret = |name: &str| {
+        catalog.providers().any(|provider| {
+            let prefix = format!("{}_WEBHOOK", provider.name.to_ascii_uppercase());
+            provider.http().is_some_and(|http| http.key_env == name) || name.starts_with(&prefix)
+        })
+    };
+    #[allow(clippy::disallowed_methods, reason = "keys given in the shell; everything else comes from the template")]
+    let variables = std::env::vars();
+    variables.filter(|(name, value)| is_secret(name) && !value.is_empty()).collect()
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -99,7 +123,12 @@ pub async fn run() -> ExitCode {
         None => dev::run(cli.dev).await,
         Some(Command::Dev(dev)) => dev::run(dev).await,
         Some(Command::Demo(demo)) => demo::run(demo).await,
+        Some(Command::TestImage(trial)) => trial::run(trial, trial::Wanted::Image).await,
+        Some(Command::TestVideo(VideoTrial { trial, duration })) => trial::run(trial, trial::Wanted::Video { duration }).await,
         Some(Command::Models(models)) => models::run(&models),
+        Some(Command::Catalog(command)) => catalog::run(command).await,
+        Some(Command::Providers(providers)) => providers::run(&providers).await,
+        Some(Command::Provider(provider)) => provider_setup::run(provider).await,
         Some(Command::Openapi) => {
             println!("{}", crate::openapi::text());
             Ok(())

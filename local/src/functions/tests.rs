@@ -94,7 +94,8 @@ async fn send_photo(upload: &Value) {
 
 /// Signs a Replicate callback anew, as of now (Standard Webhooks).
 fn sign(event: &mut Value, stack: &Stack) {
-    let secret = stack.backend.config.secret("REPLICATE_WEBHOOK_SECRET").unwrap();
+    let secrets = stack.simulators.credentials();
+    let (_, secret) = secrets.iter().find(|(name, _)| *name == "REPLICATE_WEBHOOK_SECRET").unwrap();
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let now = stack.clock.now().as_second().to_string();
     let id = event["headers"]["webhook-id"].as_str().unwrap();
@@ -112,6 +113,7 @@ async fn every_sample_event_is_answered_by_its_function() {
 
     let verdict = samples.answer("AuthorizeFunction", "authorize", &[]).await;
     assert_eq!((&verdict["isAuthorized"], &verdict["context"]["account"]), (&json!(true), &json!(account)));
+    assert_eq!(verdict["context"]["scopes"], "user admin");
 
     let (status, upload) = samples.http("PresignFunction", "presign-create", &[]).await;
     assert_eq!(status, 201, "{upload}");
@@ -149,6 +151,11 @@ async fn every_sample_event_is_answered_by_its_function() {
     sign(&mut event, &samples.stack);
     let taken = samples.stack.invoker.invoke("CallbackFunction", event).await.unwrap();
     assert_eq!(read_http(&taken), (200, json!({ "changed": true })));
+
+    let (status, change) = samples.http("AdminFunction", "admin-put-model", &[]).await;
+    assert_eq!((status, &change["version"]), (200, &json!(1)), "{change}");
+    let id = samples.generate("order-1004", "poster", PROMPT).await;
+    samples.until(&id, "succeeded").await;
 
     let files = std::fs::read_dir(Samples::folder()).unwrap().map(|entry| entry.unwrap().path());
     let samples_there = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));

@@ -14,21 +14,19 @@ use serde_json::{Value, json};
 use shared::clock::random_bytes;
 
 use super::fal_models::endpoint;
-use super::faults::Faults;
-use super::jobs::{End, Ended, Failure, InputFault, Job, Order, Provider};
+use super::jobs::{End, Ended, Failure, InputFault, Job, Order};
 use super::keys::{FAL_USER, Keys};
-use super::media::{self, Plan};
-use super::run::{Message, Request, callback_headers, disk_failed, prompt_of, signature_to_send};
+use super::media::Plan;
+use super::prompt::prompt_of;
+use super::provider::{Provider, Refusal};
+use super::run::{Message, Request, callback_headers, disk_failed, signature_to_send};
 use super::{Reply, Simulators, base_url};
 
 /// Longest data URI echoed in an error, in characters.
 const MAX_ECHO: usize = 64;
 
 pub(super) fn routes() -> Router<Simulators> {
-    Router::new()
-        .route("/fal/.well-known/jwks.json", get(jwks))
-        .route("/fal/_files/{job}/{read}/{name}", get(media::serve))
-        .route("/fal/{*path}", get(show).post(submit).put(cancel))
+    Router::new().route("/fal/.well-known/jwks.json", get(jwks)).route("/fal/{*path}", get(show).post(submit).put(cancel))
 }
 
 #[derive(Deserialize)]
@@ -68,36 +66,35 @@ fn admit(
     input: &Value,
     callback_url: Option<String>,
 ) -> Result<Job, Reply> {
-    if !sim.parts.keys.fal_admits(headers) {
-        return Err(unauthenticated());
-    }
-    let faults = Faults::from_prompt(prompt_of(input));
-    if sim.throttles(Provider::Fal, prompt_of(input), &faults) {
-        let reply = Reply::json(StatusCode::TOO_MANY_REQUESTS, json!({"detail": "Too many requests"}));
-        return Err(reply.with("retry-after", HeaderValue::from_static("1")));
-    }
-    if faults.error_before {
-        let detail = "Runner could not be scheduled";
-        return Err(request_error(StatusCode::SERVICE_UNAVAILABLE, detail, "runner_scheduling_failure"));
-    }
+    let faults = sim.screen(Provider::Fal, headers, &prompt_of(input), refusal)?;
     if app_of(endpoint).is_none() || endpoint.split('/').any(|part| part == "requests") {
         return Err(Reply::json(StatusCode::NOT_FOUND, json!({"detail": format!("Path /{endpoint} not found")})));
     }
     let base = base_url(headers)
         .ok_or_else(|| request_error(StatusCode::BAD_REQUEST, "The request has no Host header", "bad_request"))?;
     let id = uuid::Builder::from_random_bytes(random_bytes()).into_uuid().to_string();
-    let order = Order {
-        message_id: id.clone(),
-        id,
-        provider: Provider::Fal,
-        model: endpoint.to_owned(),
-        version: String::new(),
-        base,
-        input: input.clone(),
-        callback_url,
-        faults,
-    };
+    let order = Order { model: endpoint.to_owned(), callback_url, ..Order::new(Provider::Fal, id, base, input.clone(), faults) };
     Ok(Job::new(order, sim.parts.clock.now()))
+}
+
+fn refusal(refusal: Refusal) -> Reply {
+    match refusal {
+        Refusal::Key => unauthenticated(),
+        Refusal::Funds => {
+            let detail = "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing.";
+            Reply::json(StatusCode::FORBIDDEN, json!({"detail": detail}))
+        }
+        Refusal::Throttled { seconds } => Reply::json(StatusCode::TOO_MANY_REQUESTS, json!({"detail": "Too many requests"}))
+            .with("retry-after", HeaderValue::from(seconds)),
+        Refusal::Unavailable => {
+            request_error(StatusCode::SERVICE_UNAVAILABLE, "Runner could not be scheduled", "runner_scheduling_failure")
+        }
+        Refusal::Input => {
+            let text = "Input should be a valid string";
+            let detail = json!([{"loc": ["body", "prompt"], "msg": text, "type": "string_type"}]);
+            Reply::json(StatusCode::UNPROCESSABLE_ENTITY, json!({"detail": detail}))
+        }
+    }
 }
 
 /// The part of an endpoint id that the URLs of its requests keep: two segments, three under `workflows` and `comfy`.
@@ -148,7 +145,7 @@ async fn show(
     Query(query): Query<StatusQuery>,
     headers: HeaderMap,
 ) -> Reply {
-    if !sim.parts.keys.fal_admits(&headers) {
+    if !sim.parts.keys.admits(Provider::Fal, &headers) {
         return unauthenticated();
     }
     let Some((job, leaf)) = find(&sim, &path) else {
@@ -168,7 +165,7 @@ async fn show(
 }
 
 async fn cancel(State(sim): State<Simulators>, Path(path): Path<String>, headers: HeaderMap) -> Reply {
-    if !sim.parts.keys.fal_admits(&headers) {
+    if !sim.parts.keys.admits(Provider::Fal, &headers) {
         return unauthenticated();
     }
     let Some((job, Leaf::Cancel)) = find(&sim, &path) else {

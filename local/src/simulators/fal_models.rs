@@ -5,7 +5,7 @@ use shared::draw::{Format, MAX_SIDE_PX, MIN_SIDE_PX};
 
 use super::jobs::{InputFault, Job};
 use super::media::{self, Drawing, MediaFile, Plan, Size};
-use super::run::prompt_of;
+use super::prompt::prompt_of;
 
 /// Seedream's bound on the pictures of one request.
 const MAX_IMAGES: u32 = 15;
@@ -98,7 +98,8 @@ impl Endpoint {
             size,
             input_scale: if id.contains("upscale") { 2 } else { 1 },
             default_size: self.size,
-            text: if prompt.is_empty() { id.to_owned() } else { prompt.to_owned() },
+            text: if prompt.is_empty() { id.to_owned() } else { prompt },
+            inputs: media::linked_pictures(input),
             png_inputs_only: self.png_inputs_only,
         }))
     }

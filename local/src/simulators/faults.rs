@@ -13,19 +13,26 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// | in the prompt | effect |
 /// |---|---|
-/// | `[[delay=2s]]` | the job takes that long (`ms`, `s`, `m`) in place of 300 ms |
+/// | `[[delay=2s]]` | the job, or the answer of a synchronous provider, takes that long (`ms`, `s`, `m`) in place of 300 ms |
 /// | `[[fail]]` | the provider fails |
 /// | `[[moderate]]` | the content is refused |
-/// | `[[throttle]]`, `[[throttle=3]]` | the first n submits of this prompt are answered 429, `Retry-After: 1` |
-/// | `[[error_before]]` | every submit is answered 503 and nothing is accepted |
+/// | `[[filtered]]` | the content passes, what is made of it is held back (Stability, OpenAI, OpenRouter's chat, Gemini) |
+/// | `[[throttle]]`, `[[throttle=3]]` | the first n submits of this prompt are answered 429 or its like, with a wait of 1 s where the provider names one |
+/// | `[[retry_after=20s]]` | that wait |
+/// | `[[error_before]]` | every submit is answered 503 or its like and nothing is accepted |
 /// | `[[error_after]]` | the job is accepted and runs, the submit is answered by a gateway's 502 page |
+/// | `[[auth]]` | every submit is answered with the error of a wrong key |
+/// | `[[funds]]` | every submit is answered with the error of an account without money |
+/// | `[[reject]]` | every submit is answered with the error of an invalid input |
+/// | `[[malformed]]` | the job is accepted and runs, the body of the answer is cut in the middle; a picture's connection breaks there |
+/// | `[[hang]]` | the job is accepted and runs, the answer never comes |
 /// | `[[no_callback]]` | no callback is sent |
 /// | `[[callback_twice]]` | the callback is delivered twice, same message id |
 /// | `[[callback_late]]`, `[[callback_late=9s]]` | the callback is sent that long after the end (5 s) |
 /// | `[[callback_first]]` | the job ends at once and its callback is delivered before the submit is answered |
 /// | `[[bad_signature]]` | callbacks carry a wrong signature |
 /// | `[[expired_link]]` | the links of callbacks and of the first GET answer 403; those of later GETs work |
-/// | `[[huge=300MB]]` | the file is a PNG followed by zero bytes up to that size (`KB`, `MB`, `GB`, `KiB`, `MiB`, `GiB`) |
+/// | `[[huge=300MB]]` | the file is a PNG or MP4 followed by zero bytes up to that size (`KB`, `MB`, `GB`, `KiB`, `MiB`, `GiB`) |
 /// | `[[private_link]]` | the link is `http://10.0.0.1/secret.png` |
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -33,10 +40,18 @@ pub struct Faults {
     pub delay: Option<Duration>,
     pub fail: bool,
     pub moderate: bool,
+    pub filtered: bool,
     /// Number of first submits to refuse.
     pub throttle: u32,
+    /// The wait that a throttle names, in whole seconds; 1 s without it.
+    pub retry_after: Option<Duration>,
     pub error_before: bool,
     pub error_after: bool,
+    pub auth: bool,
+    pub funds: bool,
+    pub reject: bool,
+    pub malformed: bool,
+    pub hang: bool,
     pub no_callback: bool,
     pub callback_twice: bool,
     pub callback_late: Option<Duration>,
@@ -70,10 +85,17 @@ impl Faults {
             ("delay", Some(value)) => self.delay = duration(value).or(self.delay),
             ("fail", None) => self.fail = true,
             ("moderate", None) => self.moderate = true,
+            ("filtered", None) => self.filtered = true,
             ("throttle", None) => self.throttle = 1,
             ("throttle", Some(value)) => self.throttle = value.parse().unwrap_or(self.throttle),
+            ("retry_after", Some(value)) => self.retry_after = duration(value).or(self.retry_after),
             ("error_before", None) => self.error_before = true,
             ("error_after", None) => self.error_after = true,
+            ("auth", None) => self.auth = true,
+            ("funds", None) => self.funds = true,
+            ("reject", None) => self.reject = true,
+            ("malformed", None) => self.malformed = true,
+            ("hang", None) => self.hang = true,
             ("no_callback", None) => self.no_callback = true,
             ("callback_twice", None) => self.callback_twice = true,
             ("callback_late", None) => self.callback_late = Some(DEFAULT_LATE),
@@ -143,10 +165,17 @@ mod tests {
         check("[[delay=1m]]", Faults { delay: Some(Duration::from_secs(60)), ..none() });
         check("a [[fail]] b", Faults { fail: true, ..none() });
         check("[[moderate]]", Faults { moderate: true, ..none() });
+        check("[[filtered]]", Faults { filtered: true, ..none() });
         check("[[throttle]]", Faults { throttle: 1, ..none() });
         check("[[throttle=3]]", Faults { throttle: 3, ..none() });
+        check("[[retry_after=20s]]", Faults { retry_after: Some(Duration::from_secs(20)), ..none() });
         check("[[error_before]]", Faults { error_before: true, ..none() });
         check("[[error_after]]", Faults { error_after: true, ..none() });
+        check("[[auth]]", Faults { auth: true, ..none() });
+        check("[[funds]]", Faults { funds: true, ..none() });
+        check("[[reject]]", Faults { reject: true, ..none() });
+        check("[[malformed]]", Faults { malformed: true, ..none() });
+        check("[[hang]]", Faults { hang: true, ..none() });
         check("[[no_callback]]", Faults { no_callback: true, ..none() });
         check("[[callback_twice]]", Faults { callback_twice: true, ..none() });
         check("[[callback_late]]", Faults { callback_late: Some(DEFAULT_LATE), ..none() });

@@ -11,41 +11,41 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shared::clock::random_bytes;
 
 use super::faults::Faults;
 use super::lock;
 use super::media::MediaFile;
+use super::provider::Provider;
 
 /// How long a job takes unless its prompt says otherwise.
 const DEFAULT_DURATION: Duration = Duration::from_millis(300);
 /// A job waits in the provider's queue for a third of its time, at most this long.
 const MAX_QUEUED: Duration = Duration::from_secs(1);
+/// The same of MiniMax, whose tasks can be cancelled only while they wait.
+const MAX_QUEUED_MINIMAX: Duration = Duration::from_secs(10);
 /// Jobs that ended before that are forgotten when the simulators are opened.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a job makes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Provider {
-    Replicate,
-    Fal,
-}
-
-impl Provider {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Replicate => "replicate",
-            Self::Fal => "fal",
-        }
-    }
+pub(super) enum Kind {
+    #[default]
+    Images,
+    Video,
+    Text,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) id: String,
     pub(super) provider: Provider,
-    /// `owner/name` of Replicate, the endpoint id of fal.
+    #[serde(default)]
+    pub(super) kind: Kind,
+    /// `owner/name` of Replicate, the endpoint id of fal, the model's name at the others.
     pub(super) model: String,
-    /// Replicate's version id or `hidden`; empty for fal.
+    /// Replicate's version id or `hidden`; which of a provider's APIs was used, where it has several; else empty.
     pub(super) version: String,
     /// `http://{host}/_sim`, as the submitter reached it.
     pub(super) base: String,
@@ -66,6 +66,12 @@ pub(super) struct Callback {
     pub(super) url: String,
     /// The same on every resend.
     pub(super) message_id: String,
+    /// The value that the receiver has yet to send back before it gets anything else.
+    #[serde(default)]
+    pub(super) challenge: Option<String>,
+    /// Whether the start is still to be told, too.
+    #[serde(default)]
+    pub(super) tells_start: bool,
     /// Acknowledged deliveries still owed.
     pub(super) copies_left: u32,
     /// Sends so far.
@@ -120,13 +126,35 @@ impl InputFault {
 pub(super) struct Order {
     pub(super) id: String,
     pub(super) provider: Provider,
+    pub(super) kind: Kind,
     pub(super) model: String,
     pub(super) version: String,
     pub(super) base: String,
     pub(super) input: Value,
     pub(super) callback_url: Option<String>,
     pub(super) message_id: String,
+    /// MiniMax's callbacks: a challenge first, then one at the start of the work besides the one at its end.
+    pub(super) handshake: bool,
     pub(super) faults: Faults,
+}
+
+impl Order {
+    /// An order of pictures without a callback, whose messages carry the job's id; the rest is empty.
+    pub(super) fn new(provider: Provider, id: String, base: String, input: Value, faults: Faults) -> Self {
+        Self {
+            message_id: id.clone(),
+            id,
+            provider,
+            kind: Kind::default(),
+            model: String::new(),
+            version: String::new(),
+            base,
+            input,
+            callback_url: None,
+            handshake: false,
+            faults,
+        }
+    }
 }
 
 impl Job {
@@ -138,18 +166,28 @@ impl Job {
             (false, true) => 2,
             (false, false) => 1,
         };
-        let message_id = order.message_id;
-        let callback = order.callback_url.map(|url| Callback { url, message_id, copies_left, attempts: 0, failures: 0 });
+        let max_queued = if order.provider == Provider::Minimax { MAX_QUEUED_MINIMAX } else { MAX_QUEUED };
+        let greets = order.handshake && copies_left > 0;
+        let callback = order.callback_url.map(|url| Callback {
+            url,
+            message_id: order.message_id,
+            challenge: greets.then(|| uuid::Builder::from_random_bytes(random_bytes()).into_uuid().to_string()),
+            tells_start: greets,
+            copies_left,
+            attempts: 0,
+            failures: 0,
+        });
         Self {
             id: order.id,
             provider: order.provider,
+            kind: order.kind,
             model: order.model,
             version: order.version,
             base: order.base,
             input: order.input,
             callback,
             created_at: now,
-            starts_at: now + (duration / 3).min(MAX_QUEUED),
+            starts_at: now + (duration / 3).min(max_queued),
             ends_at: now + duration,
             ended: None,
             result_reads: 0,
@@ -229,6 +267,22 @@ impl Jobs {
         self.get(id).filter(|job| job.provider == provider)
     }
 
+    /// The provider's jobs, newest first.
+    pub(super) fn all(&self, provider: Provider) -> Vec<Job> {
+        let jobs = lock(&self.jobs);
+        let mut own: Vec<Job> = jobs.values().filter(|job| job.provider == provider).cloned().collect();
+        own.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        own
+    }
+
+    /// Forgets a job and its files.
+    pub(super) fn remove(&self, id: &str) -> io::Result<()> {
+        let mut jobs = lock(&self.jobs);
+        self.delete(id)?;
+        jobs.remove(id);
+        Ok(())
+    }
+
     /// Changes a job and writes it; none when it is unknown. When the write fails, nothing has changed.
     pub(super) fn change<T>(&self, id: &str, change: impl FnOnce(&mut Job) -> T) -> io::Result<Option<T>> {
         let mut jobs = lock(&self.jobs);
@@ -258,6 +312,12 @@ impl Jobs {
     pub(super) fn unsettled(&self) -> Vec<String> {
         let jobs = lock(&self.jobs);
         jobs.values().filter(|job| !job.settled()).map(|job| job.id.clone()).collect()
+    }
+
+    /// The providers of the jobs that have not ended, one entry per job.
+    pub(super) fn running(&self) -> Vec<Provider> {
+        let jobs = lock(&self.jobs);
+        jobs.values().filter(|job| job.ended.is_none()).map(|job| job.provider).collect()
     }
 
     /// Where a job's result files lie.

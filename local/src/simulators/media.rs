@@ -1,4 +1,4 @@
-//! The pictures: fetching those that come in, drawing and serving those that go out.
+//! Pictures and videos: fetching the pictures that come in, making and serving what goes out.
 
 use std::io;
 use std::path::Path;
@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::draw::{self, Format, MAX_SIDE_PX, MIN_SIDE_PX};
 
-use super::jobs::{End, InputFault, Provider};
+use super::jobs::{End, InputFault};
 use super::outbound::Outbound;
-use super::{Simulators, replicate};
+use super::provider::Provider;
+use super::{Simulators, media_video, replicate};
 
 /// Zero bytes are sent in pieces of this size.
 const ZEROS: &[u8] = &[0; 64 * 1024];
@@ -58,9 +59,20 @@ impl Size {
     }
 }
 
+impl Size {
+    /// A picture of `16:9` or its like whose shorter side is `side`; even lengths, within what is drawn.
+    pub(super) fn with_short_side(ratio: &str, side: u32) -> Option<Self> {
+        let (width, height) = ratio.split_once(':')?;
+        let (width, height): (u32, u32) = (width.parse().ok()?, height.parse().ok()?);
+        let long = (side * width.max(height)).checked_div(width.min(height))?.next_multiple_of(2).min(MAX_SIDE_PX);
+        Some(if width >= height { Self::new(long, side) } else { Self::new(side, long) })
+    }
+}
+
 /// What a job is to make.
 pub(super) enum Plan {
     Images(Drawing),
+    Video(Clip),
     Text(String),
 }
 
@@ -72,14 +84,71 @@ pub(super) struct Drawing {
     pub(super) input_scale: u32,
     pub(super) default_size: Size,
     pub(super) text: String,
+    /// The pictures to be fetched; the job fails when one cannot be had.
+    pub(super) inputs: Vec<InputLink>,
     pub(super) png_inputs_only: bool,
+}
+
+/// One video.
+pub(super) struct Clip {
+    pub(super) size: Size,
+    pub(super) seconds: u32,
+    pub(super) text: String,
+    /// As [`Drawing::inputs`].
+    pub(super) inputs: Vec<InputLink>,
+}
+
+/// A link in the input: a URL or a data URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InputLink {
+    pub(super) field: String,
+    /// The element, when the field is a list.
+    pub(super) index: Option<usize>,
+    pub(super) url: String,
+}
+
+impl InputLink {
+    pub(super) fn new(field: &str, url: &str) -> Self {
+        Self { field: field.to_owned(), index: None, url: url.to_owned() }
+    }
+}
+
+/// The encodings of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum MediaFormat {
+    Png,
+    Jpeg,
+    Webp,
+    Mp4,
+}
+
+impl MediaFormat {
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Png => Format::Png.content_type(),
+            Self::Jpeg => Format::Jpeg.content_type(),
+            Self::Webp => Format::Webp.content_type(),
+            Self::Mp4 => "video/mp4",
+        }
+    }
+}
+
+impl From<Format> for MediaFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Png => Self::Png,
+            Format::Jpeg => Self::Jpeg,
+            Format::Webp => Self::Webp,
+        }
+    }
 }
 
 /// One file of a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct MediaFile {
     pub(super) name: String,
-    pub(super) format: Format,
+    pub(super) format: MediaFormat,
     pub(super) size: Size,
     /// As served, zero bytes at the end included.
     pub(super) bytes: u64,
@@ -91,12 +160,16 @@ pub(super) struct InputPicture {
     size: Size,
 }
 
-/// Fetches and decodes the pictures the input links to, in the order of its fields.
-pub(super) async fn fetch_inputs(outbound: &Outbound, input: &Value, png_only: bool) -> Result<Vec<InputPicture>, InputFault> {
+/// Fetches and decodes the pictures of the input, in their order.
+pub(super) async fn fetch_inputs(
+    outbound: &Outbound,
+    links: &[InputLink],
+    png_only: bool,
+) -> Result<Vec<InputPicture>, InputFault> {
     let mut pictures = Vec::new();
-    for (field, index, link) in linked_pictures(input) {
-        let fault = |kind: &str, text: String| InputFault { index, ..InputFault::new(field, kind, text) };
-        let bytes = fetch(outbound, link)
+    for InputLink { field, index, url } in links {
+        let fault = |kind: &str, text: String| InputFault { index: *index, ..InputFault::new(field, kind, text) };
+        let bytes = fetch(outbound, url)
             .await
             .map_err(|why| fault("file_download_error", format!("Failed to download the file of `{field}`: {why}")))?;
         if png_only && !infer::is_mime(&bytes, "image/png") {
@@ -109,21 +182,22 @@ pub(super) async fn fetch_inputs(outbound: &Outbound, input: &Value, png_only: b
     Ok(pictures)
 }
 
-/// The links to pictures: strings, or lists of them, in fields named after an image or a mask. A string that is no link
-/// counts only where the field's name says it should be one.
-pub(super) fn linked_pictures(input: &Value) -> Vec<(&str, Option<usize>, &str)> {
+/// The links to pictures: strings, or lists of them, in fields named after an image, a mask or a frame. A string that is no
+/// link counts only where the field's name says it should be one.
+pub(super) fn linked_pictures(input: &Value) -> Vec<InputLink> {
     let mut links = Vec::new();
     for (field, value) in input.as_object().into_iter().flatten() {
-        if !field.contains("image") && !field.contains("mask") {
+        if !["image", "mask", "frame"].iter().any(|word| field.contains(word)) {
             continue;
         }
         let named_link = field.ends_with("_url") || field.ends_with("_urls");
         let is_link = |text: &str| named_link || ["http://", "https://", "data:"].iter().any(|start| text.starts_with(start));
         match value {
-            Value::String(text) if is_link(text) => links.push((field.as_str(), None, text.as_str())),
+            Value::String(text) if is_link(text) => links.push(InputLink::new(field, text)),
             Value::Array(items) => {
                 let texts = items.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_str()?)));
-                links.extend(texts.filter(|(_, text)| is_link(text)).map(|(index, text)| (field.as_str(), Some(index), text)));
+                let texts = texts.filter(|(_, text)| is_link(text));
+                links.extend(texts.map(|(index, text)| InputLink { index: Some(index), ..InputLink::new(field, text) }));
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {}
         }
@@ -166,12 +240,27 @@ pub(super) fn draw_files(
         let name = format!("out-{index}.{}", format.extension());
         std::fs::write(dir.join(&name), &picture).map_err(failed)?;
         let bytes = (picture.len() as u64).max(huge_bytes.unwrap_or(0));
-        files.push(MediaFile { name, format, size, bytes });
+        files.push(MediaFile { name, format: format.into(), size, bytes });
     }
     Ok(files)
 }
 
-/// Serves `/{provider}/_files/{job}/{read}/{name}`; no key is asked for, as at the providers' media hosts.
+/// Makes the video of a result in `dir`, made if need be. It shows one picture: the text, on the first input picture.
+pub(super) fn film(dir: &Path, clip: &Clip, inputs: &[InputPicture], huge_bytes: Option<u64>) -> Result<Vec<MediaFile>, String> {
+    let Size { width, height } = clip.size;
+    let background = inputs.first().map(|input| input.bytes.as_slice());
+    let frame = draw::Drawing { text: &clip.text, width, height, format: Format::Jpeg, background };
+    let frame = draw::render(&frame).map_err(|error| error.to_string())?;
+    let video = media_video::mp4(&frame, clip.size, clip.seconds);
+    let name = "out-0.mp4".to_owned();
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(dir.join(&name), &video))
+        .map_err(|error| format!("could not write under `{}`: {error}", dir.display()))?;
+    let bytes = (video.len() as u64).max(huge_bytes.unwrap_or(0));
+    Ok(vec![MediaFile { name, format: MediaFormat::Mp4, size: clip.size, bytes }])
+}
+
+/// Serves `/{provider}/_files/{job}/{read}/{name}`, of any provider; no key is asked for, as at the providers' media hosts.
 pub(super) async fn serve(State(sim): State<Simulators>, UrlPath((id, read, name)): UrlPath<(String, u32, String)>) -> Response {
     let Some(job) = sim.parts.jobs.get(&id) else {
         return StatusCode::NOT_FOUND.into_response();

@@ -1,20 +1,47 @@
-//! Simulators of the Replicate and fal APIs: the same paths, headers, bodies, status codes and signatures as the real
+//! Simulators of the providers' APIs: the same paths, headers, bodies, status codes and signatures as the real
 //! ones, so that the product runs its real code against them. What a request should suffer is asked for in its prompt
 //! (see [`Faults`]). A simulator never leaves the machine: it calls and fetches loopback addresses only.
 
+mod answers;
 mod fal;
 mod fal_models;
 mod faults;
+mod fields;
+mod gemini;
+mod gemini_answers;
+mod gemini_files;
+mod gemini_interactions;
+mod huggingface;
 mod jobs;
 mod journal;
 mod keys;
+mod kie;
+mod kie_models;
 mod media;
+mod media_video;
+mod minimax;
+mod minimax_checks;
+mod minimax_v2;
+mod multipart;
+mod openai;
+mod openai_checks;
+mod openrouter;
+mod openrouter_images;
+mod openrouter_videos;
 mod outbound;
+mod prompt;
+mod provider;
 mod replicate;
 mod replicate_checks;
 mod run;
+mod stability;
+mod stability_checks;
+mod submit;
 #[cfg(test)]
 mod tests;
+mod uploads;
+mod wanted;
+mod wavespeed;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,15 +58,17 @@ use shared::clock::Clock;
 use tokio::task::JoinSet;
 
 pub use faults::Faults;
-use jobs::{Jobs, Provider};
-pub use journal::{CallbackDelivery, Cancel, Journal, Submit};
+use jobs::Jobs;
+pub use journal::{CallbackDelivery, Cancel, Journal, Submit, Upload};
 use keys::Keys;
 use outbound::Outbound;
+use provider::Provider;
+use uploads::Uploads;
 
 /// Largest request body taken, in bytes: a data URI of 10 MB (the limit of Replicate's client) and then some.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 
-/// Both simulators with their jobs, keys and journal. Clones share everything.
+/// All simulators with their jobs, keys and journal. Clones share everything.
 #[derive(Clone)]
 pub struct Simulators {
     parts: Arc<Parts>,
@@ -51,8 +80,11 @@ struct Parts {
     journal: Journal,
     keys: Keys,
     outbound: Outbound,
+    uploads: Uploads,
     /// Submits seen so far of each prompt that asks to be throttled.
     throttled: Mutex<HashMap<(Provider, String), u32>>,
+    /// What submits without a prompt count to have said.
+    supposed: Mutex<HashMap<Provider, String>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -78,22 +110,27 @@ impl Simulators {
             journal: Journal::default(),
             keys: Keys::open(&dir.join("keys.json"))?,
             outbound: Outbound::new()?,
+            uploads: Uploads::open(dir)?,
             throttled: Mutex::default(),
+            supposed: Mutex::default(),
             tasks: Mutex::default(),
             clock,
         };
+        for provider in parts.jobs.running() {
+            parts.journal.record_accepted(provider);
+        }
         Ok(Self { parts: Arc::new(parts) })
     }
 
-    /// Routes relative to `/_sim`, where the server must nest them (links are built so): `/replicate/…`, `/fal/…` and
-    /// `/journal`.
+    /// Routes relative to `/_sim`, where the server must nest them (links are built so): `/{provider}/…` and `/journal`.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/journal", get(show_journal))
-            .merge(replicate::routes())
-            .merge(fal::routes())
-            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(self.clone())
+        let mut router = Router::new().route("/journal", get(show_journal));
+        for provider in Provider::ALL {
+            let files = format!("/{}/_files/{{job}}/{{read}}/{{name}}", provider.name());
+            let uploads = format!("/{}/_uploads/{{id}}/{{name}}", provider.name());
+            router = router.route(&files, get(media::serve)).route(&uploads, get(uploads::serve)).merge(provider.routes());
+        }
+        router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(self.clone())
     }
 
     /// Takes up the unfinished jobs and undelivered callbacks found at open. To be called once, inside the runtime, when
@@ -114,10 +151,30 @@ impl Simulators {
         &self.parts.journal
     }
 
-    /// Environment variables that make the product talk to the simulators: `REPLICATE_API_TOKEN`,
-    /// `REPLICATE_WEBHOOK_SECRET`, `FAL_KEY`.
+    /// Environment variables that make the product talk to the simulators: each provider's key (`REPLICATE_API_TOKEN`,
+    /// `FAL_KEY`, `KIE_API_KEY`, …) and the secrets that callbacks are signed with (`KIE_WEBHOOK_SECRET`, …).
     pub fn credentials(&self) -> Vec<(&'static str, String)> {
         self.parts.keys.credentials()
+    }
+
+    /// Has `provider` (`replicate`, `fal`, `kie`, …) take `key` besides its own, until the simulators are opened again. The
+    /// journal tells which key a submit used, see [`Submit::key`].
+    ///
+    /// # Errors
+    /// When there is no such provider.
+    pub fn accept_key(&self, provider: &str, key: &str) -> anyhow::Result<()> {
+        self.parts.keys.accept(known(provider)?, key);
+        Ok(())
+    }
+
+    /// Has each submit to `provider` that carries no prompt suffer what `prompt` asks for (see [`Faults`]), until the simulators
+    /// are opened again: some models take pictures alone.
+    ///
+    /// # Errors
+    /// When there is no such provider.
+    pub fn suppose_prompt(&self, provider: &str, prompt: &str) -> anyhow::Result<()> {
+        lock(&self.parts.supposed).insert(known(provider)?, prompt.to_owned());
+        Ok(())
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -131,6 +188,12 @@ impl Simulators {
         }
         tasks.spawn(work);
     }
+}
+
+fn known(name: &str) -> anyhow::Result<Provider> {
+    let names = || Provider::ALL.map(Provider::name).join(", ");
+    let found = Provider::ALL.into_iter().find(|known| known.name() == name);
+    found.with_context(|| format!("`{name}` is not simulated: name one of {}", names()))
 }
 
 async fn show_journal(State(sim): State<Simulators>) -> Reply {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect;
+use serde_json::Value;
 use url::{Host, Url};
 
 /// Time for one call as a whole.
@@ -36,6 +37,15 @@ impl Outbound {
         sent.map(|answer| answer.status().as_u16()).map_err(without_url)
     }
 
+    /// Posts JSON and reads the answer's; or why there was none.
+    pub(super) async fn exchange(&self, url: &str, body: &Value, timeout: Duration) -> Result<(u16, Value), String> {
+        let url = loopback(url)?;
+        let answer = self.client.post(url).timeout(timeout).json(body).send().await.map_err(without_url)?;
+        let status = answer.status().as_u16();
+        let bytes = answer.bytes().await.map_err(without_url)?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+    }
+
     /// Fetches an input; its bytes, or why they cannot be had.
     pub(super) async fn fetch(&self, url: &str) -> Result<Vec<u8>, String> {
         let url = loopback(url)?;
@@ -52,6 +62,11 @@ impl Outbound {
         }
         Ok(bytes)
     }
+}
+
+/// Whether a callback may go there: `https`, and `http` to this machine, which the real ones do not allow.
+pub(super) fn may_be_called(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url)))
 }
 
 /// Whether `url` may be called: `http` or `https` to this machine.

@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 use shared::clock::random_bytes;
 use shared::draw::Format;
 
-use super::faults::Faults;
-use super::jobs::{End, Failure, Job, Order, Provider};
+use super::jobs::{End, Failure, Job, Order};
 use super::keys::Keys;
 use super::media::{self, Drawing, Plan, Size};
-use super::replicate_checks::check;
-use super::run::{Message, Request, callback_headers, disk_failed, prompt_of, signature_to_send};
+use super::prompt::prompt_of;
+use super::provider::{Provider, Refusal};
+use super::replicate_checks::{check, rejected_prompt};
+use super::run::{Message, Request, callback_headers, disk_failed, signature_to_send};
 use super::{Reply, Simulators, base_url};
 
 /// Inputs, outputs and logs are removed that long after the end.
@@ -33,7 +34,6 @@ pub(super) fn routes() -> Router<Simulators> {
         .route("/replicate/v1/predictions/{id}", get(show))
         .route("/replicate/v1/predictions/{id}/cancel", post(cancel))
         .route("/replicate/v1/webhooks/default/secret", get(secret))
-        .route("/replicate/_files/{job}/{read}/{name}", get(media::serve))
 }
 
 /// Which of the two ways to create a prediction was taken.
@@ -76,19 +76,8 @@ async fn create(sim: Simulators, path: &str, headers: &HeaderMap, body: &[u8], r
 }
 
 fn admit(sim: &Simulators, headers: &HeaderMap, body: &Value, route: Route) -> Result<Job, Reply> {
-    if !sim.parts.keys.replicate_admits(headers) {
-        return Err(unauthenticated());
-    }
     let input = body.get("input").cloned().unwrap_or_default();
-    let faults = Faults::from_prompt(prompt_of(&input));
-    if sim.throttles(Provider::Replicate, prompt_of(&input), &faults) {
-        let body = json!({"detail": "Request was throttled. Your rate limit resets in ~1s."});
-        let reply = Reply::json(StatusCode::TOO_MANY_REQUESTS, body);
-        return Err(reply.with("retry-after", HeaderValue::from_static("1")));
-    }
-    if faults.error_before {
-        return Err(problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", "The service is temporarily unavailable."));
-    }
+    let faults = sim.screen(Provider::Replicate, headers, &prompt_of(&input), refusal)?;
     check(body, matches!(route, Route::Version))?;
     let (model, version) = match route {
         Route::Model(model) => (model, "hidden".to_owned()),
@@ -106,17 +95,33 @@ fn admit(sim: &Simulators, headers: &HeaderMap, body: &Value, route: Route) -> R
     let completed_wanted = wanted.is_none_or(|events| events.iter().any(|event| event == "completed"));
     let callback_url = body.get("webhook").and_then(Value::as_str).filter(|_| completed_wanted).map(str::to_owned);
     let order = Order {
-        id: random_bytes::<26>().map(id_letter).iter().collect(),
-        provider: Provider::Replicate,
         model,
         version,
-        base,
-        input,
         callback_url,
         message_id: format!("msg_{}", hex::encode(random_bytes::<12>())),
-        faults,
+        ..Order::new(Provider::Replicate, random_bytes::<26>().map(id_letter).iter().collect(), base, input, faults)
     };
     Ok(Job::new(order, sim.parts.clock.now()))
+}
+
+fn refusal(refusal: Refusal) -> Reply {
+    match refusal {
+        Refusal::Key => unauthenticated(),
+        Refusal::Funds => problem(
+            StatusCode::PAYMENT_REQUIRED,
+            "Insufficient credit",
+            "You have insufficient credit to run this model. Go to https://replicate.com/account/billing#billing to purchase \
+             credit. Once you purchase credit, please wait a few minutes before trying again.",
+        ),
+        Refusal::Throttled { seconds } => {
+            let body = json!({"detail": format!("Request was throttled. Your rate limit resets in ~{seconds}s.")});
+            Reply::json(StatusCode::TOO_MANY_REQUESTS, body).with("retry-after", HeaderValue::from(seconds))
+        }
+        Refusal::Unavailable => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", "The service is temporarily unavailable.")
+        }
+        Refusal::Input => rejected_prompt(),
+    }
 }
 
 fn id_letter(byte: u8) -> char {
@@ -139,7 +144,7 @@ fn model_and_version(version: &str) -> Option<(String, String)> {
 }
 
 async fn show(State(sim): State<Simulators>, Path(id): Path<String>, headers: HeaderMap) -> Reply {
-    if !sim.parts.keys.replicate_admits(&headers) {
+    if !sim.parts.keys.admits(Provider::Replicate, &headers) {
         return unauthenticated();
     }
     let Some(job) = sim.parts.jobs.find(Provider::Replicate, &id) else {
@@ -155,7 +160,7 @@ async fn show(State(sim): State<Simulators>, Path(id): Path<String>, headers: He
 
 /// A finished prediction is answered as it is; canceling is a terminal state too, so its webhook is sent.
 async fn cancel(State(sim): State<Simulators>, Path(id): Path<String>, headers: HeaderMap) -> Reply {
-    if !sim.parts.keys.replicate_admits(&headers) {
+    if !sim.parts.keys.admits(Provider::Replicate, &headers) {
         return unauthenticated();
     }
     if sim.parts.jobs.find(Provider::Replicate, &id).is_none() {
@@ -175,10 +180,10 @@ async fn cancel(State(sim): State<Simulators>, Path(id): Path<String>, headers: 
 }
 
 async fn secret(State(sim): State<Simulators>, headers: HeaderMap) -> Response {
-    if !sim.parts.keys.replicate_admits(&headers) {
+    if !sim.parts.keys.admits(Provider::Replicate, &headers) {
         return unauthenticated().into_response();
     }
-    Reply::json(StatusCode::OK, json!({"key": sim.parts.keys.replicate_secret()})).into_response()
+    Reply::json(StatusCode::OK, json!({"key": sim.parts.keys.secret(Provider::Replicate)})).into_response()
 }
 
 pub(super) fn data_removed(job: &Job, now: Timestamp) -> bool {
@@ -262,6 +267,7 @@ pub(super) fn plan(job: &Job) -> Plan {
         input_scale: if job.model.contains("upscal") { 2 } else { 1 },
         default_size: Size::new(1024, 1024),
         text: word("prompt").unwrap_or(&job.model).to_owned(),
+        inputs: media::linked_pictures(&job.input),
         png_inputs_only: false,
     })
 }

@@ -3,11 +3,10 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use shared::draw::{MAX_SIDE_PX, MIN_SIDE_PX};
-use url::Url;
 
 use super::Reply;
 use super::media::{self, Size};
-use super::outbound::is_loopback;
+use super::outbound::may_be_called;
 
 const EVENTS: [&str; 4] = ["start", "output", "logs", "completed"];
 const FORMATS: [&str; 3] = ["webp", "jpg", "png"];
@@ -106,9 +105,11 @@ fn is_event_list(filter: &Value) -> bool {
     filter.as_array().is_some_and(|events| events.iter().all(is_event))
 }
 
-/// `https`, and `http` to this machine, which the real one does not allow.
-fn may_be_called(webhook: &str) -> bool {
-    Url::parse(webhook).is_ok_and(|url| url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url)))
+/// The refusal of an input that the model's schema does not admit, whatever it was.
+pub(super) fn rejected_prompt() -> Reply {
+    let mut findings = Findings::default();
+    findings.add("invalid_type", "input.prompt", "Invalid type. Expected: string");
+    refusal(&findings)
 }
 
 fn refusal(findings: &Findings) -> Reply {

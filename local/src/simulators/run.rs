@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::faults::Faults;
-use super::jobs::{Callback, End, Ended, Failure, Job, Provider};
-use super::journal::{CallbackDelivery, Submit, shortened, steering_headers};
-use super::media::{self, Plan};
-use super::{Reply, Simulators, fal, gateway_page, lock, replicate};
+use super::jobs::{Callback, End, Ended, Failure, Job};
+use super::journal::CallbackDelivery;
+use super::media::{self, InputPicture, MediaFile, Plan};
+use super::provider::Provider;
+use super::{Reply, Simulators};
 
 /// Sends of a callback before it is given up. The waits between them are 0.5, 1, 2, 4 and 8 s: the providers' own are
 /// longer (Replicate about a minute in all, fal up to two hours), these suit a laptop and tests.
 const MAX_SENDS: u32 = 6;
 const FIRST_RESEND: Duration = Duration::from_millis(500);
+/// Time for the receiver of a challenge to send it back (MiniMax's video pages).
+const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A submit request as it came in.
 pub(super) struct Request<'a> {
@@ -25,6 +29,7 @@ pub(super) struct Request<'a> {
     /// The provider's own path.
     pub(super) path: String,
     pub(super) headers: &'a HeaderMap,
+    /// As the journal is to show it.
     pub(super) body: &'a Value,
     pub(super) callback_url: Option<String>,
 }
@@ -35,44 +40,14 @@ pub(super) struct Message {
     pub(super) body: Vec<u8>,
 }
 
+/// A job that has ended, with what its files hold: for answers that carry them.
+pub(super) struct Made {
+    pub(super) job: Job,
+    /// One entry per file of [`End::Files`], in the same order; zero bytes at the end included.
+    pub(super) files: Vec<Vec<u8>>,
+}
+
 impl Simulators {
-    /// Answers a submit with the refusal, or takes the job, and notes it in the journal. `accepted` makes the answer from
-    /// the job as it was when it was taken.
-    pub(super) async fn take(&self, request: Request<'_>, admitted: Result<Job, Reply>, accepted: fn(&Job) -> Reply) -> Response {
-        let (job, response) = match admitted {
-            Err(refusal) => (None, refusal.into_response()),
-            Ok(job) => match self.accept(job.clone()).await {
-                Err(error) => (None, disk_failed(&error).into_response()),
-                Ok(()) if job.faults.error_after => (Some(job.id), gateway_page()),
-                Ok(()) => {
-                    let answer = accepted(&job).into_response();
-                    (Some(job.id), answer)
-                }
-            },
-        };
-        self.parts.journal.record_submit(Submit {
-            provider: request.provider.name(),
-            path: request.path,
-            headers: steering_headers(request.headers),
-            body: shortened(request.body),
-            callback_url: request.callback_url,
-            job,
-            status: response.status().as_u16(),
-        });
-        response
-    }
-
-    /// Whether this submit is to be refused as one too many.
-    pub(super) fn throttles(&self, provider: Provider, prompt: &str, faults: &Faults) -> bool {
-        if faults.throttle == 0 {
-            return false;
-        }
-        let mut throttled = lock(&self.parts.throttled);
-        let seen = throttled.entry((provider, prompt.to_owned())).or_default();
-        *seen = seen.saturating_add(1);
-        *seen <= faults.throttle
-    }
-
     /// Runs a job from where it stands until its callback is acknowledged or given up.
     pub(super) fn start(&self, id: String) {
         let sim = self.clone();
@@ -89,19 +64,33 @@ impl Simulators {
         let first = self.parts.jobs.change(id, |job| {
             let running = job.ended.is_none();
             job.ended.get_or_insert(ended);
-            running
+            running.then_some(job.provider)
         })?;
-        Ok(first == Some(true))
+        if let Some(provider) = first.flatten() {
+            self.parts.journal.record_ended(provider);
+            return Ok(true);
+        }
+        Ok(false)
     }
 
-    async fn accept(&self, job: Job) -> io::Result<()> {
+    /// Counts and keeps a job without running it.
+    pub(super) fn insert(&self, job: Job) -> io::Result<()> {
+        let provider = job.provider;
+        self.parts.jobs.insert(job)?;
+        self.parts.journal.record_accepted(provider);
+        Ok(())
+    }
+
+    /// Takes a job and has it run; with `[[callback_first]]` it has ended and called back when this returns.
+    pub(super) async fn accept(&self, job: Job) -> io::Result<()> {
         let id = job.id.clone();
         let callback_first = job.faults.callback_first;
-        self.parts.jobs.insert(job.clone())?;
+        self.insert(job.clone())?;
         if !callback_first {
             self.start(id);
             return Ok(());
         }
+        self.challenge(&id).await?;
         let end = self.produce(&job).await;
         self.end(&id, end)?;
         if let Some(wait) = self.send_callback(&id).await? {
@@ -115,17 +104,27 @@ impl Simulators {
     }
 
     async fn run(&self, id: &str) -> io::Result<()> {
+        if self.work(id).await? { self.call_back(id).await } else { Ok(()) }
+    }
+
+    /// Runs a job to its end; whether its callback is then this caller's to send.
+    pub(super) async fn work(&self, id: &str) -> io::Result<bool> {
         let Some(job) = self.parts.jobs.get(id) else {
-            return Ok(());
+            return Ok(false);
         };
+        self.challenge(id).await?;
         if job.ended.is_none() {
             let end = self.produce(&job).await;
+            self.tell_start(&job).await?;
             self.parts.clock.sleep_until(job.ends_at).await;
             // Canceled meanwhile: the cancel has started the callback.
-            if !self.end(id, end)? {
-                return Ok(());
-            }
+            return self.end(id, end);
         }
+        Ok(true)
+    }
+
+    /// Sends the callback when it is due, until it is acknowledged or given up.
+    pub(super) async fn call_back(&self, id: &str) -> io::Result<()> {
         if let Some(due) = self.parts.jobs.get(id).and_then(|job| job.callback_due()) {
             self.parts.clock.sleep_until(due).await;
         }
@@ -143,26 +142,102 @@ impl Simulators {
         if job.faults.moderate {
             return End::Failed(Failure::Moderated);
         }
-        let planned = match job.provider {
-            Provider::Replicate => Ok(replicate::plan(job)),
-            Provider::Fal => fal::plan(job),
-        };
-        let drawing = match planned {
-            Ok(Plan::Text(text)) => return End::Text(text),
-            Ok(Plan::Images(drawing)) => drawing,
+        let (links, png_only, making): (_, _, Making) = match job.provider.plan(job) {
             Err(failure) => return End::Failed(failure),
+            Ok(Plan::Text(text)) => return End::Text(text),
+            Ok(Plan::Images(drawing)) => (
+                drawing.inputs.clone(),
+                drawing.png_inputs_only,
+                Box::new(move |dir, inputs, huge| media::draw_files(dir, &drawing, inputs, huge)),
+            ),
+            Ok(Plan::Video(clip)) => {
+                (clip.inputs.clone(), false, Box::new(move |dir, inputs, huge| media::film(dir, &clip, inputs, huge)))
+            }
         };
-        let inputs = match media::fetch_inputs(&self.parts.outbound, &job.input, drawing.png_inputs_only).await {
+        let inputs = match media::fetch_inputs(&self.parts.outbound, &links, png_only).await {
             Ok(inputs) => inputs,
             Err(fault) => return End::Failed(Failure::Inputs(vec![fault])),
         };
         let (dir, huge_bytes) = (self.parts.jobs.files(&job.id), job.faults.huge_bytes);
-        let drawn = tokio::task::spawn_blocking(move || media::draw_files(&dir, &drawing, &inputs, huge_bytes)).await;
-        match drawn {
+        let made = tokio::task::spawn_blocking(move || making(&dir, &inputs, huge_bytes)).await;
+        match made {
             Ok(Ok(files)) => End::Files(files),
             Ok(Err(text)) => End::Failed(Failure::Broken(text)),
             Err(_) => End::Failed(Failure::Broken("the drawing panicked".to_owned())),
         }
+    }
+
+    /// Has the receiver prove itself, where the provider asks that. One that fails gets nothing.
+    async fn challenge(&self, id: &str) -> io::Result<()> {
+        let Some(job) = self.parts.jobs.get(id) else {
+            return Ok(());
+        };
+        let Some((url, challenge)) = job.callback.as_ref().and_then(|call| Some((&call.url, call.challenge.as_ref()?))) else {
+            return Ok(());
+        };
+        let body = json!({"challenge": challenge});
+        let sent = self.parts.outbound.exchange(url, &body, CHALLENGE_TIMEOUT).await;
+        let proven =
+            sent.as_ref().is_ok_and(|(status, answer)| *status == 200 && answer.get("challenge") == body.get("challenge"));
+        let attempt = self.parts.jobs.change(id, |job| {
+            job.callback.as_mut().map_or(0, |callback| {
+                callback.challenge = None;
+                callback.attempts += 1;
+                if !proven {
+                    callback.copies_left = 0;
+                    callback.tells_start = false;
+                }
+                callback.attempts
+            })
+        })?;
+        let sent = sent.map(|(status, _)| status);
+        self.note_callback(&job, url, "challenge", attempt.unwrap_or(0), sent);
+        Ok(())
+    }
+
+    /// Tells the receiver that the work begins, where the provider does so. Sent once, whatever the answer.
+    async fn tell_start(&self, job: &Job) -> io::Result<()> {
+        let tells = |job: &Job| job.callback.as_ref().is_some_and(|callback| callback.tells_start);
+        if !self.parts.jobs.get(&job.id).is_some_and(|job| tells(&job)) {
+            return Ok(());
+        }
+        self.parts.clock.sleep_until(job.starts_at).await;
+        let Some(job) = self.parts.jobs.get(&job.id).filter(|job| job.ended.is_none()) else {
+            return Ok(());
+        };
+        // The words of a job that waits and of one that works part at this very moment.
+        let now = self.parts.clock.now() + Duration::from_nanos(1);
+        let Some((callback, message)) = self.message(&job, now) else {
+            return Ok(());
+        };
+        let sent = self.parts.outbound.post(&callback.url, message.headers, message.body).await;
+        let attempt = self.parts.jobs.change(&job.id, |job| {
+            job.callback.as_mut().map_or(0, |callback| {
+                callback.tells_start = false;
+                callback.attempts += 1;
+                callback.attempts
+            })
+        })?;
+        self.note_callback(&job, &callback.url, "start", attempt.unwrap_or(0), sent);
+        Ok(())
+    }
+
+    fn message(&self, job: &Job, now: Timestamp) -> Option<(Callback, Message)> {
+        let callback = job.callback.clone()?;
+        let message = job.provider.callback(&self.parts.keys, job, &callback.message_id, now)?;
+        Some((callback, message))
+    }
+
+    fn note_callback(&self, job: &Job, url: &str, event: &'static str, attempt: u32, sent: Result<u16, String>) {
+        self.parts.journal.record_callback(CallbackDelivery {
+            provider: job.provider.name(),
+            job: job.id.clone(),
+            url: url.to_owned(),
+            event,
+            attempt,
+            status: sent.as_ref().ok().copied(),
+            error: sent.err(),
+        });
     }
 
     /// Sends the callback once if one is still owed; how long to wait before the next send, none when all is done.
@@ -170,14 +245,12 @@ impl Simulators {
         let Some(mut job) = self.parts.jobs.get(id) else {
             return Ok(None);
         };
-        let Some(callback) = job.callback.clone().filter(|callback| callback.copies_left > 0) else {
+        if job.callback.as_ref().is_none_or(|callback| callback.copies_left == 0) {
             return Ok(None);
-        };
+        }
         job.result_reads = 0;
-        let now = self.parts.clock.now();
-        let message = match job.provider {
-            Provider::Replicate => replicate::callback(&self.parts.keys, &job, &callback.message_id, now),
-            Provider::Fal => fal::callback(&self.parts.keys, &job, now),
+        let Some((callback, message)) = self.message(&job, self.parts.clock.now()) else {
+            return Ok(None);
         };
         let sent = self.parts.outbound.post(&callback.url, message.headers, message.body).await;
         let after = self.parts.jobs.change(id, |job| {
@@ -187,17 +260,13 @@ impl Simulators {
         let Some((attempt, wait)) = after.flatten() else {
             return Ok(None);
         };
-        self.parts.journal.record_callback(CallbackDelivery {
-            provider: job.provider.name(),
-            job: job.id,
-            url: callback.url,
-            attempt,
-            status: sent.as_ref().ok().copied(),
-            error: sent.err(),
-        });
+        self.note_callback(&job, &callback.url, "end", attempt, sent);
         Ok(wait)
     }
 }
+
+/// Makes a result's files in a directory, from the pictures of the input and the size asked for in bytes.
+type Making = Box<dyn FnOnce(&Path, &[InputPicture], Option<u64>) -> Result<Vec<MediaFile>, String> + Send>;
 
 /// Writes one send's answer into the callback; how long to wait before the next send.
 fn settle(callback: &mut Callback, provider: Provider, sent: &Result<u16, String>) -> Option<Duration> {
@@ -247,17 +316,13 @@ pub(super) fn signature_to_send(mut signature: Vec<u8>, faults: &Faults) -> Vec<
     signature
 }
 
-/// The prompt, empty when there is none.
-pub(super) fn prompt_of(input: &Value) -> &str {
-    input.get("prompt").and_then(Value::as_str).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn callback(copies_left: u32) -> Callback {
-        Callback { url: String::new(), message_id: String::new(), copies_left, attempts: 0, failures: 0 }
+        let (url, message_id) = (String::new(), String::new());
+        Callback { url, message_id, challenge: None, tells_start: false, copies_left, attempts: 0, failures: 0 }
     }
 
     fn waits(callback: &mut Callback, provider: Provider, sent: &Result<u16, String>) -> Vec<u128> {

@@ -150,6 +150,7 @@ impl<'a> Resolver<'a> {
             "AWS::DynamoDB::Table" => Ok(self.values.table_name.clone()),
             "AWS::S3::Bucket" => Ok(self.values.bucket_name.clone()),
             "AWS::Serverless::HttpApi" => Ok(API_ID.to_owned()),
+            "AWS::SecretsManager::Secret" => Ok(arn("secretsmanager", &format!("secret:{name}"))),
             "AWS::Serverless::Function" => Ok(name.to_owned()),
             _ => Err(TemplateError::NoLocalValue { path: path.to_owned(), name: name.to_owned(), kind: kind.clone() }),
         }

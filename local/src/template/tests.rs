@@ -7,7 +7,7 @@ fn values() -> LocalValues {
         table_name: "darkroom".to_owned(),
         bucket_name: "media".to_owned(),
         api_endpoint: "http://127.0.0.1:4000".to_owned(),
-        parameters: [("CallbackSecret".to_owned(), "s".repeat(32)), ("FalKey".to_owned(), "fal".to_owned())].into(),
+        parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(),
     }
 }
 
@@ -42,6 +42,17 @@ fn the_routes_of_the_api_are_these() {
             "GET /v1/account -> query",
             "GET /v1/account/ledger -> query",
             "GET /v1/assets/{id} -> query",
+            "GET /v1/admin/catalog -> admin",
+            "GET /v1/admin/providers -> admin",
+            "GET /v1/admin/providers/{name} -> admin",
+            "PUT /v1/admin/providers/{name} -> admin",
+            "DELETE /v1/admin/providers/{name} -> admin",
+            "GET /v1/admin/models/{name+} -> admin",
+            "PUT /v1/admin/models/{name+} -> admin",
+            "DELETE /v1/admin/models/{name+} -> admin",
+            "GET /v1/admin/chains/{name} -> admin",
+            "PUT /v1/admin/chains/{name} -> admin",
+            "DELETE /v1/admin/chains/{name} -> admin",
             "POST /v1/callbacks/{provider}/{generation}/{token} -> callback open",
         ]
     );
@@ -51,15 +62,15 @@ fn the_routes_of_the_api_are_these() {
 fn queues_are_read_by_their_functions() {
     let template = built_in();
     let sources = |binary: &str| template.functions[function(&template, binary)].queues.clone();
-    let source = |queue: &str, batch_size| QueueSource {
+    let source = |queue: &str, batch_size, max_concurrency| QueueSource {
         queue: queue.to_owned(),
         batch_size,
-        max_concurrency: Some(20),
+        max_concurrency: Some(max_concurrency),
         report_batch_item_failures: true,
     };
-    assert_eq!(sources("dispatch"), [source("DispatchQueue", 5)]);
-    assert_eq!(sources("poll"), [source("PollQueue", 5)]);
-    assert_eq!(sources("collect"), [source("CollectQueue", 1)]);
+    assert_eq!(sources("dispatch"), [source("DispatchQueue", 5, 100)]);
+    assert_eq!(sources("poll"), [source("PollQueue", 5, 20)]);
+    assert_eq!(sources("collect"), [source("CollectQueue", 1, 20)]);
 
     let collect = template.queue("CollectQueue").unwrap();
     assert_eq!(collect.visibility, Duration::from_secs(1800));
@@ -85,13 +96,22 @@ fn deployment_limits_hold() {
 }
 
 #[test]
-fn a_lease_outlasts_the_function_that_takes_it() {
+fn a_lease_outlasts_the_work_that_it_is_taken_for() {
     let template = built_in();
-    let leases = [("dispatch", "CLAIM_LEASE_SECONDS"), ("collect", "COLLECT_LEASE_SECONDS"), ("poll", "ASK_LEASE_SECONDS")];
-    for (binary, variable) in leases {
+    let seconds = |binary: &str, variable: &str| {
         let function = &template.functions[function(&template, binary)];
-        let lease = function.environment.iter().find(|(name, _)| name == variable).unwrap().1.parse().unwrap();
-        assert!(Duration::from_secs(lease) > function.timeout);
+        let (_, text) = function.environment.iter().find(|(name, _)| name == variable).unwrap();
+        Duration::from_secs(text.parse().unwrap())
+    };
+    for (binary, variable) in [("collect", "COLLECT_LEASE_SECONDS"), ("poll", "ASK_LEASE_SECONDS")] {
+        let function = &template.functions[function(&template, binary)];
+        assert!(seconds(binary, variable) > function.timeout, "{variable} is not longer than the time-out of `{binary}`");
+    }
+    // A submit ends with its own time-outs, before the function does.
+    let dispatch = template.functions[function(&template, "dispatch")].timeout;
+    for model in shared::catalog::Catalog::built_in().unwrap().models() {
+        let longest = Duration::try_from(model.submit_limit()).unwrap();
+        assert!(longest + Duration::from_secs(10) <= dispatch, "`{}` may take {longest:?}", model.spec.name);
     }
 }
 
@@ -108,8 +128,9 @@ fn environment_is_resolved_to_local_values() {
     assert_eq!(value("query", "DUE_SHARDS").as_deref(), Some("4"));
     assert_eq!(value("query", "UNCONFIRMED_SECONDS").as_deref(), Some(""));
     assert_eq!(value("dispatch", "PUBLIC_URL").as_deref(), Some("http://127.0.0.1:4000"));
-    assert_eq!(value("dispatch", "FAL_KEY").as_deref(), Some("fal"));
-    assert_eq!(value("query", "FAL_KEY"), None, "a function that calls no provider has no key of one");
+    let with_secrets: Vec<&str> = template.functions.iter().map(|function| function.binary.as_str()).collect();
+    let with_secrets: Vec<&str> = with_secrets.into_iter().filter(|binary| value(binary, "SECRETS_ID").is_some()).collect();
+    assert_eq!(with_secrets, ["admin", "dispatch", "callback", "poll", "collect"], "nobody else may look at providers' keys");
 }
 
 #[test]
@@ -153,7 +174,7 @@ fn what_cannot_run_locally_is_refused_with_its_place() {
         ("BatchSize: 5", "BatchSize: 100", "batch size of 100"),
         ("Type: Schedule", "Type: S3", "an event of type `S3` cannot run locally"),
         ("Binary: dispatch", "Package: dispatch", "lacks `Resources.DispatchFunction.Metadata.BuildProperties.Binary`"),
-        ("VisibilityTimeout: 360", "VisibilityTimeout: 59", "less than the time-out of `DispatchFunction`"),
+        ("VisibilityTimeout: 3600", "VisibilityTimeout: 59", "less than the time-out of `DispatchFunction`"),
     ] {
         let error = error_with(old, new);
         assert!(error.contains(expected), "{new}: {error}");

@@ -98,10 +98,12 @@ pub struct GenerationView {
     pub phase: String,
     /// Percent done, 0 to 100.
     pub progress: u8,
-    /// How many jobs the provider will do before this one, when it says so.
+    /// How many are before this one: in our line for the provider while it is queued, in the provider's own when it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u32>,
+    /// The model or chain that was asked for.
     pub model: String,
+    /// Who makes it, or is to make it.
     pub provider: String,
     #[schema(value_type = Object)]
     pub params: Map<String, Value>,
@@ -138,6 +140,7 @@ pub struct AttemptView {
     /// 1, 2, 3…
     pub number: u32,
     pub provider: String,
+    pub model: String,
     /// submitting, accepted, unconfirmed, succeeded, failed, canceled.
     pub status: String,
     /// The provider's id of the job.
@@ -167,6 +170,9 @@ pub struct ResultView {
     /// Can be given as an input to further generations.
     #[schema(value_type = String)]
     pub asset_id: AssetId,
+    /// A text result itself, when it is short (16 KiB).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// Why a generation failed.
@@ -195,6 +201,7 @@ impl GenerationView {
             content_type: result.content_type.clone(),
             bytes: result.bytes,
             asset_id: result.asset,
+            text: result.text.clone(),
         };
         let mut out = Self {
             id: generation.id,
@@ -203,7 +210,7 @@ impl GenerationView {
             progress: progress(&generation.state),
             queue_position: None,
             model: generation.order.model.clone(),
-            provider: generation.order.provider.clone(),
+            provider: generation.candidate_of(generation.attempt()).provider.clone(),
             params: sorted(&generation.order.params),
             attempts: generation.attempts.iter().map(AttemptView::of).collect(),
             cost: generation.hold,
@@ -274,6 +281,7 @@ impl AttemptView {
         Self {
             number: attempt.number,
             provider: attempt.provider.clone(),
+            model: attempt.model.clone(),
             status: status.to_owned(),
             provider_job: attempt.job.clone(),
             error,

@@ -14,10 +14,10 @@ use crate::ids::{AssetId, GenerationId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUpload {
-    /// image/jpeg, image/png or image/webp.
+    /// image/jpeg, image/png, image/webp, video/mp4, video/quicktime or video/webm.
     pub content_type: String,
-    /// The exact size of the file.
-    #[schema(minimum = 1, maximum = 50_000_000)]
+    /// The exact size of the file: at most 50,000,000 for images, 100,000,000 for videos.
+    #[schema(minimum = 1, maximum = 100_000_000)]
     pub bytes: u64,
     /// For the customer's own orientation; at most 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,11 +31,19 @@ impl CreateUpload {
         &SHAPE
     }
 
+    /// The largest file of this kind, in bytes.
+    pub fn max_bytes(&self) -> u64 {
+        if self.content_type.starts_with("video/") { 100_000_000 } else { 50_000_000 }
+    }
+
     const SCHEMA: &'static str = r#"{
         "type": "object", "additionalProperties": false, "required": ["content_type", "bytes"],
         "properties": {
-            "content_type": {"type": "string", "enum": ["image/jpeg", "image/png", "image/webp"]},
-            "bytes": {"type": "integer", "minimum": 1, "maximum": 50000000},
+            "content_type": {
+                "type": "string",
+                "enum": ["image/jpeg", "image/png", "image/webp", "video/mp4", "video/quicktime", "video/webm"]
+            },
+            "bytes": {"type": "integer", "minimum": 1, "maximum": 100000000},
             "filename": {"type": "string", "minLength": 1, "maxLength": 200}
         }
     }"#;

@@ -3,12 +3,16 @@
 use crate::catalog::Params;
 
 mod account;
+mod admin;
 mod generations;
 mod media;
 mod models;
 mod problem;
 
 pub use account::{AccountView, EntryView, LedgerView};
+pub use admin::{
+    CatalogChange, CatalogEntryList, CatalogEntryView, KeyHealth, KeyHealthView, ProviderList, ProviderSource, ProviderView,
+};
 pub use generations::{
     AttemptError, AttemptView, CreateGeneration, CreatedGeneration, ErrorView, GenerationList, GenerationView, ResultView,
     Status, UnconfirmedView,

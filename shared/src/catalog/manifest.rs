@@ -5,13 +5,20 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::failure::{FailureClass, Policies};
+use super::calls::{Call, Upload};
+use super::rules::{Callback, Cancel, Envelope, FailureRule, ResultRules, Words};
+use crate::failure::Policies;
 use crate::pick::Pick;
+use crate::pool::KeyLimits;
 
 /// `catalog/providers/<name>.json`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// Where editors find the JSON Schema of this file.
+    #[serde(default, rename = "$schema")]
+    pub schema: Option<String>,
     /// Lowercase letters and digits; the first part of each model's name, and of the callback path.
     pub name: String,
     /// Raised with every change; generations remember which one they were accepted under.
@@ -22,6 +29,12 @@ pub struct Manifest {
     pub times: Times,
     /// Submitting twice costs nothing.
     pub submit_repeat_safe: bool,
+    /// What it bills, as far as it says so.
+    #[serde(default)]
+    pub billing: Billing,
+    /// What one of its keys may do, unless the configuration says otherwise.
+    #[serde(default)]
+    pub limits: KeyLimits,
     /// Its exceptions to the failure policy.
     #[serde(default)]
     pub policies: Policies,
@@ -31,6 +44,7 @@ pub struct Manifest {
 
 /// How a provider is reached.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// In our own process.
@@ -41,6 +55,7 @@ pub enum Transport {
 
 /// Time limits.
 #[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Times {
     /// A job that runs longer has expired.
@@ -57,179 +72,103 @@ pub struct Times {
     pub poll_max_s: u32,
 }
 
+/// What a provider bills although nothing was delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, Deserialize, utoipa::ToSchema)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Billing {
+    /// Jobs that it failed.
+    pub failures: Billed,
+    /// Jobs that its content policy refused.
+    pub moderated: Billed,
+    /// Jobs that were canceled.
+    pub canceled: Billed,
+}
+
+/// Whether a provider bills something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, Deserialize, utoipa::ToSchema)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Billed {
+    Yes,
+    No,
+    /// It does not say.
+    #[default]
+    Unknown,
+}
+
 /// A provider with an HTTP API.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HttpProvider {
     /// `https://host`, without a trailing slash; `{{base_url}}` in templates. `<NAME>_BASE_URL` in the environment replaces it.
     pub base_url: String,
-    /// The environment variable that holds the key; `{{key}}` in header templates.
+    /// Its other hosts, which are told the key too: `{{hosts.<name>}}` in templates.
+    #[serde(default)]
+    pub hosts: BTreeMap<String, String>,
+    /// The secret that holds the key, or several keys separated by commas; `{{key}}` in header templates.
     pub key_env: String,
-    /// Sent with every call to the base URL.
+    /// Sent with every call.
     pub headers: BTreeMap<String, String>,
+    /// The APIs that it offers side by side; a model names its own unless there is one only.
+    pub apis: BTreeMap<String, Api>,
+    /// Which errors mean what, after the API's own rules; the first match wins.
+    #[serde(default)]
+    pub failures: Vec<FailureRule>,
+    /// Where an error's text is; the first found is shown to the customer.
+    #[serde(default)]
+    pub messages: Vec<Pick>,
+    /// Where an answer says how long to wait, besides the header `Retry-After`: a number of seconds, or a text with one.
+    #[serde(default)]
+    pub delays: Vec<Pick>,
+}
+
+/// One way of handing in jobs and getting results.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    /// How media are handed over before the submit, when neither a link nor the submit itself can carry them.
+    pub upload: Option<Upload>,
     /// How to hand in a job.
     pub submit: Submit,
-    /// The status vocabulary of submit answers and polls.
-    pub status: Words,
-    /// How to ask for a job.
-    pub poll: Call,
+    /// What tells an error among answers with a status of success.
+    pub envelope: Option<Envelope>,
+    /// The status vocabulary of submit answers and polls. Without it the submit's answer is the result.
+    pub status: Option<Words>,
+    /// How to ask for a job. Without it the submit's answer is the result.
+    pub poll: Option<Call>,
     /// Where the results are.
     pub result: ResultRules,
     /// How to stop a job.
     pub cancel: Option<Cancel>,
     /// How it calls back.
     pub callback: Option<Callback>,
-    /// Which errors mean what; the first match wins.
-    pub failures: Vec<FailureRule>,
-    /// Where an error's text is; the first found is shown to the customer.
-    pub messages: Vec<Pick>,
-}
-
-/// One HTTP request.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Call {
-    /// The HTTP method.
-    pub method: Method,
-    /// URL templates; the first one whose variables are all known is used.
-    pub urls: Vec<String>,
-    /// Query parameters, as templates.
+    /// Which errors mean what, before the provider's rules.
     #[serde(default)]
-    pub query: BTreeMap<String, String>,
-    /// The JSON body, as a template.
-    pub body: Option<Value>,
-    /// From sending to the last byte of the answer.
-    pub timeout_s: u32,
-}
-
-/// An HTTP method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Method {
-    Get,
-    Post,
-    Put,
+    pub failures: Vec<FailureRule>,
+    /// Its own time limits in place of the provider's.
+    pub times: Option<Times>,
 }
 
 /// How to hand in a job.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
     /// The request.
     pub call: Call,
-    /// Where the answer names the job.
-    pub job_id: Pick,
+    /// Where the answer names the job; needed when there is a poll.
+    pub job_id: Option<Pick>,
     /// Other facts to keep: `{{job.<name>}}`.
     #[serde(default)]
     pub job_facts: BTreeMap<String, Pick>,
 }
 
-/// What the provider's status words mean.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Words {
-    /// Where the word is.
-    pub pick: Pick,
-    /// Not done yet.
-    #[serde(default)]
-    pub running: Vec<String>,
-    /// Done.
-    pub succeeded: Vec<String>,
-    /// Failed.
-    #[serde(default)]
-    pub failed: Vec<String>,
-    /// Stopped.
-    #[serde(default)]
-    pub canceled: Vec<String>,
-    /// A success that carries this is a failure.
-    pub failed_when: Option<Pick>,
-    /// Percent done, 0 to 100.
-    pub progress: Option<Pick>,
-    /// How many jobs are before this one.
-    pub queue_position: Option<Pick>,
-}
-
-/// Where the results are.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResultRules {
-    /// A further request that has to be made for them.
-    pub fetch: Option<Call>,
-    /// An answer to `fetch` that carries this is the job's failure, whatever its HTTP status.
-    pub failed_when: Option<Pick>,
-    /// Where the links are; the first pick that finds any is used.
-    pub links: Vec<Pick>,
-}
-
-/// How to stop a job.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cancel {
-    /// The request.
-    pub call: Call,
-    /// A 2xx answer proves that the job is stopped; otherwise the next polls have to show it.
-    pub proof: CancelProof,
-}
-
-/// What a 2xx answer to a cancel proves.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CancelProof {
-    /// The answer has a job status, read like a poll's answer.
-    Status,
-    /// The answer carries one of these words there.
-    Word { pick: Pick, any: Vec<String> },
-}
-
-/// How a provider calls back.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Callback {
-    /// How it signs.
-    pub signature: SignatureScheme,
-    /// How old a signature may be.
-    pub tolerance_s: u32,
-    /// Where the body names the job.
-    pub job_id: Pick,
-    /// What its status words mean.
-    pub status: Words,
-    /// A callback that carries this does not tell the outcome: the provider has to be asked.
-    pub ask_when: Option<Pick>,
-    /// Where the links are.
-    pub links: Vec<Pick>,
-}
-
-/// How a callback is signed.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SignatureScheme {
-    /// HMAC-SHA256 as in Standard Webhooks; the `whsec_…` secret is in this environment variable.
-    StandardWebhooks { secret_env: String },
-    /// fal's Ed25519 headers; the keys are at this URL, as a JWK set.
-    FalEd25519 { jwks_url: String },
-}
-
-/// Which errors mean what.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FailureRule {
-    /// Only answers with one of these HTTP statuses; any when empty.
-    #[serde(default)]
-    pub status: Vec<u16>,
-    /// Only bodies that have, at one of these picks…
-    #[serde(default)]
-    pub picks: Vec<Pick>,
-    /// …a text that contains one of these, in any case; any text when empty.
-    #[serde(default)]
-    pub contains: Vec<String>,
-    /// What it is.
-    pub class: FailureClass,
-    /// What the customer is told instead of the provider's own text.
-    pub message: Option<String>,
-}
-
 /// One model.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// The catalog name: `<provider>` or `<provider>/…`.
@@ -237,26 +176,45 @@ pub struct ModelSpec {
     /// Other names for it.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// One sentence for the customer.
+    #[serde(default)]
+    pub description: Option<String>,
     /// What it makes.
     pub kind: MediaKind,
-    /// The parameters, as a JSON Schema of an object; `"format": "asset"` marks media to be handed in by asset id.
+    /// Which of the provider's APIs; may be left out when there is one only.
+    #[serde(default)]
+    pub api: Option<String>,
+    /// The parameters, as a JSON Schema of an object; `"format": "asset"` marks media to be handed in by asset id, with
+    /// `"x-content-types"` (default: images) and `"x-max-bytes"`.
     pub params: Value,
     /// What it costs.
     pub price: Price,
+    /// The languages that prompts may be in, as ISO 639 codes; any when empty.
+    #[serde(default)]
+    pub languages: Vec<String>,
+    /// What the provider charges us, in words, where known.
+    #[serde(default)]
+    pub provider_price: Option<String>,
     /// Facts for the provider's templates: `{{remote.<name>}}`.
     #[serde(default)]
     pub remote: Map<String, Value>,
-    /// The provider's input, as a template over the parameters; `{{input}}` in the submit's body.
+    /// The provider's input, as a template over the parameters; `{{input}}` in the submit. Media parameters have parts, and the template
+    /// says how they travel: `{{image.url}}`, `{{image.data_uri}}`, `{{image.url_or_data_uri}}`, `{{image.base64}}`, `{{image.file}}`,
+    /// `{{image.uploaded}}`, and `{{image.content_type}}`.
     #[serde(default)]
     pub input: Value,
 }
 
 /// What a model makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize, utoipa::ToSchema)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum MediaKind {
     Image,
     Video,
+    Text,
+    /// A JSON document.
+    Json,
 }
 
 impl MediaKind {
@@ -265,18 +223,68 @@ impl MediaKind {
         match self {
             Self::Image => &["image/png", "image/jpeg", "image/webp", "image/gif"],
             Self::Video => &["video/mp4", "video/webm", "video/quicktime"],
+            Self::Text => &["text/plain"],
+            Self::Json => &["application/json"],
         }
     }
 }
 
 /// What a generation costs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize, utoipa::ToSchema)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Price {
     /// Credits, for one.
     #[schema(value_type = u64)]
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     pub credits: crate::credits::Credits,
     /// The integer parameter that says how many; one when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per: Option<String>,
+    /// `per` counts results: those that do not come are not charged. False when it counts something else, such as seconds.
+    #[serde(default = "yes")]
+    pub per_result: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Manifest {
+    /// The HTTP side, if it has one.
+    pub fn http(&self) -> Option<&HttpProvider> {
+        match &self.transport {
+            Transport::Http(http) => Some(http),
+            Transport::Placeholder => None,
+        }
+    }
+}
+
+impl Api {
+    /// All time-outs of a submit and the uploads before it, in seconds.
+    pub fn longest_submit_s(&self) -> u32 {
+        let steps = self.upload.iter().flat_map(|upload| &upload.steps);
+        let uploads = steps.map(|step| {
+            let waiting = step.until.as_ref().map_or(0, |until| until.at_most_s);
+            waiting.saturating_add(step.call.timeout_s)
+        });
+        uploads.fold(self.submit.call.timeout_s, u32::saturating_add)
+    }
+}
+
+impl HttpProvider {
+    /// The API that a model uses: the one it names, else the only one.
+    pub fn api_of(&self, model: &ModelSpec) -> Option<&Api> {
+        match &model.api {
+            Some(name) => self.apis.get(name),
+            None if self.apis.len() == 1 => self.apis.values().next(),
+            None => None,
+        }
+    }
+
+    /// Every secret that it needs or can use: keys and webhook secrets.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let webhooks = self.apis.values().filter_map(|api| api.callback.as_ref()?.signature.secret_env());
+        std::iter::once(self.key_env.as_str()).chain(webhooks)
+    }
 }

@@ -1,33 +1,57 @@
-//! The catalog: which providers and models there are, from their manifests, checked when loaded.
+//! The catalog: which providers, models and chains there are, from their manifests, checked when loaded.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use jiff::SignedDuration;
+use serde_json::{Map, Value};
 
+use crate::generation::Candidate;
 use crate::lifecycle::{Backoff, Rules};
 
+pub mod calls;
+pub mod chain;
 mod check;
+pub mod entry;
 pub mod manifest;
+pub mod overlay;
 mod params;
+pub mod rules;
+#[cfg(feature = "schema")]
+pub mod schema;
 
-pub use check::ManifestError;
-use manifest::{Manifest, ModelSpec, Transport};
+use chain::{Chain, ChainSpec};
+pub use check::{Document, ManifestError, check_documents};
+use manifest::{Api, Manifest, MediaKind, ModelSpec, Price, Times};
 pub use params::{InvalidParam, Params};
 
 /// The built-in manifests.
-const BUILT_IN: [(&str, &str); 3] = [
-    ("placeholder.json", include_str!("providers/placeholder.json")),
-    ("replicate.json", include_str!("providers/replicate.json")),
-    ("fal.json", include_str!("providers/fal.json")),
+const BUILT_IN: [(&str, &str); 11] = [
+    ("placeholder.json", include_str!("../../catalog/providers/placeholder.json")),
+    ("replicate.json", include_str!("../../catalog/providers/replicate.json")),
+    ("fal.json", include_str!("../../catalog/providers/fal.json")),
+    ("kie.json", include_str!("../../catalog/providers/kie.json")),
+    ("minimax.json", include_str!("../../catalog/providers/minimax.json")),
+    ("wavespeed.json", include_str!("../../catalog/providers/wavespeed.json")),
+    ("stability.json", include_str!("../../catalog/providers/stability.json")),
+    ("huggingface.json", include_str!("../../catalog/providers/huggingface.json")),
+    ("openai.json", include_str!("../../catalog/providers/openai.json")),
+    ("openrouter.json", include_str!("../../catalog/providers/openrouter.json")),
+    ("gemini.json", include_str!("../../catalog/providers/gemini.json")),
 ];
 
-/// Every provider and model, by name.
-#[derive(Debug, Clone)]
+/// The built-in chains.
+const CHAINS: &str = include_str!("../../catalog/chains.json");
+
+/// Every provider, model and chain, by name.
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     providers: BTreeMap<String, Arc<Manifest>>,
     models: BTreeMap<String, Arc<Model>>,
+    chains: BTreeMap<String, Arc<Chain>>,
     names: HashMap<String, String>,
+    /// Those whose manifest was put at run time.
+    run_time_providers: BTreeSet<String>,
 }
 
 /// One model, ready to be asked for.
@@ -35,16 +59,25 @@ pub struct Catalog {
 pub struct Model {
     /// As in the manifest.
     pub spec: ModelSpec,
+    /// The version of its own entry, when it was added beside its provider's manifest.
+    pub version: Option<u32>,
     /// Its provider.
     pub provider: Arc<Manifest>,
     /// Its parameters, compiled.
     pub params: Params,
 }
 
+/// What can be ordered under one name.
+#[derive(Debug, Clone)]
+pub enum Offer {
+    Model(Arc<Model>),
+    Chain(Arc<Chain>),
+}
+
 /// Time limits that an operator may change, the same for all providers.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// See [`Rules::claim_lease`].
+    /// See [`Rules::claim_lease`]; at least as long as the API's submit may take.
     pub claim_lease: SignedDuration,
     /// See [`Rules::collect_lease`].
     pub collect_lease: SignedDuration,
@@ -57,35 +90,112 @@ pub struct Limits {
 }
 
 impl Catalog {
-    /// The providers that come with the product.
+    /// What comes with the product. A test has checked it; each process only reads it, once, since its start is waited for.
     pub fn built_in() -> Result<Self, ManifestError> {
-        let manifests = BUILT_IN.iter().map(|(file, text)| check::parse(file, text)).collect::<Result<Vec<_>, _>>()?;
-        Self::new(manifests)
+        static LOADED: OnceLock<Catalog> = OnceLock::new();
+        if let Some(catalog) = LOADED.get() {
+            return Ok(catalog.clone());
+        }
+        let catalog = Self::load()?;
+        Ok(LOADED.get_or_init(|| catalog).clone())
     }
 
-    /// A catalog of these manifests; each was checked by itself, here names are checked across them.
-    fn new(manifests: Vec<Manifest>) -> Result<Self, ManifestError> {
-        let mut catalog = Self { providers: BTreeMap::new(), models: BTreeMap::new(), names: HashMap::new() };
-        for manifest in manifests {
-            let manifest = Arc::new(manifest);
-            for spec in &manifest.models {
-                let params = Params::compile(&spec.params).map_err(|reason| check::bad(&manifest.name, &spec.name, reason))?;
-                for name in spec.aliases.iter().chain([&spec.name]) {
-                    if catalog.names.insert(name.clone(), spec.name.clone()).is_some() {
-                        return Err(check::bad(&manifest.name, &spec.name, format!("the name `{name}` is taken")));
-                    }
-                }
-                let model = Model { spec: spec.clone(), provider: Arc::clone(&manifest), params };
-                catalog.models.insert(spec.name.clone(), Arc::new(model));
-            }
-            catalog.providers.insert(manifest.name.clone(), manifest);
+    fn load() -> Result<Self, ManifestError> {
+        let mut catalog = Self::default();
+        for (file, text) in BUILT_IN {
+            catalog.add_provider(check::read(file, text)?)?;
+        }
+        for spec in check::chains("chains.json", CHAINS)? {
+            let models = catalog.models_of(&spec)?;
+            catalog.insert_chain(spec, models)?;
         }
         Ok(catalog)
+    }
+
+    /// Adds a provider and its models.
+    pub fn add_provider(&mut self, manifest: Manifest) -> Result<(), ManifestError> {
+        let manifest = Arc::new(manifest);
+        for spec in &manifest.models {
+            self.add(spec.clone(), &manifest, None)?;
+        }
+        self.providers.insert(manifest.name.clone(), manifest);
+        Ok(())
+    }
+
+    fn add(&mut self, spec: ModelSpec, provider: &Arc<Manifest>, version: Option<u32>) -> Result<(), ManifestError> {
+        let model = Model::compile(spec, version, provider)?;
+        self.take_names(&provider.name, &model.spec.name, &model.spec.aliases)?;
+        self.models.insert(model.spec.name.clone(), Arc::new(model));
+        Ok(())
+    }
+
+    fn add_chain(&mut self, spec: ChainSpec) -> Result<(), ManifestError> {
+        check::chain_alone(&spec)?;
+        let models = self.models_of(&spec)?;
+        check::chain(&spec, &models)?;
+        self.insert_chain(spec, models)
+    }
+
+    fn models_of(&self, spec: &ChainSpec) -> Result<Vec<Arc<Model>>, ManifestError> {
+        let links = spec.candidates.iter().enumerate();
+        let models = links.map(|(index, link)| {
+            let at = format!("candidates[{index}].model");
+            let unknown = || check::bad(&spec.name, &at, format!("there is no model `{}`: name one of the catalog", link.model));
+            self.models.get(&link.model).cloned().ok_or_else(unknown)
+        });
+        models.collect()
+    }
+
+    fn insert_chain(&mut self, spec: ChainSpec, models: Vec<Arc<Model>>) -> Result<(), ManifestError> {
+        let params = Params::compile(&spec.params).map_err(|reason| check::bad(&spec.name, "params", reason))?;
+        self.take_names(&spec.name, &spec.name, &spec.aliases)?;
+        self.chains.insert(spec.name.clone(), Arc::new(Chain { spec, params, models }));
+        Ok(())
+    }
+
+    /// `manifest` is the file that gives them: a chain's own, or that of a model's provider.
+    fn take_names(&mut self, manifest: &str, own: &str, aliases: &[String]) -> Result<(), ManifestError> {
+        let aliases = aliases.iter().enumerate().map(|(index, alias)| (format!("aliases[{index}]"), alias.as_str()));
+        for (at, name) in aliases.chain([("name".to_owned(), own)]) {
+            if let Some(owner) = self.names.insert(name.to_owned(), own.to_owned()) {
+                let at = if manifest == own { at } else { format!("{own}: {at}") };
+                return Err(check::bad(manifest, &at, format!("the name `{name}` is taken by `{owner}`: choose another one")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is offered under this name or alias.
+    pub fn offer(&self, name: &str) -> Option<Offer> {
+        let name = self.names.get(name)?;
+        let model = self.models.get(name).map(|model| Offer::Model(Arc::clone(model)));
+        model.or_else(|| self.chains.get(name).map(|chain| Offer::Chain(Arc::clone(chain))))
+    }
+
+    /// Everything on offer: chains first, then models, by name.
+    pub fn offers(&self) -> impl Iterator<Item = Offer> {
+        let chains = self.chains.values().map(|chain| Offer::Chain(Arc::clone(chain)));
+        chains.chain(self.models.values().map(|model| Offer::Model(Arc::clone(model))))
     }
 
     /// The model with this name or alias.
     pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
         self.models.get(self.names.get(name)?)
+    }
+
+    /// The model with exactly this catalog name; aliases are not looked at.
+    pub fn model_by_name(&self, name: &str) -> Option<&Arc<Model>> {
+        self.models.get(name)
+    }
+
+    /// The chain with exactly this catalog name.
+    pub fn chain_by_name(&self, name: &str) -> Option<&Arc<Chain>> {
+        self.chains.get(name)
+    }
+
+    /// Whether the provider's manifest was put at run time.
+    pub fn is_run_time(&self, provider: &str) -> bool {
+        self.run_time_providers.contains(provider)
     }
 
     /// All models, by name.
@@ -104,36 +214,105 @@ impl Catalog {
     }
 }
 
-impl Manifest {
-    /// What the lifecycle needs to know.
-    pub fn rules(&self, limits: &Limits) -> Rules {
-        let seconds = |s: u32| SignedDuration::from_secs(i64::from(s));
-        Rules {
-            claim_lease: limits.claim_lease,
-            collect_lease: limits.collect_lease,
-            ask_lease: limits.ask_lease,
-            run_limit: seconds(self.times.run_limit_s),
-            unconfirmed_for: limits.unconfirmed_for.unwrap_or(seconds(self.times.unconfirmed_s)),
-            poll: Backoff {
-                first: seconds(self.times.poll_first_s),
-                growth_percent: self.times.poll_growth_percent,
-                max: seconds(self.times.poll_max_s),
-            },
-            retry: Backoff { first: seconds(2), growth_percent: 300, max: seconds(300) },
-            submit_repeat_safe: self.submit_repeat_safe,
-            max_attempts: 5,
-            collect_for: seconds(self.times.result_lifetime_s),
-            requeue_every: limits.requeue_every,
-            queue_limit: SignedDuration::from_hours(24),
-            policies: self.policies.clone(),
+impl Offer {
+    /// The catalog name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Model(model) => &model.spec.name,
+            Self::Chain(chain) => &chain.spec.name,
         }
     }
 
-    /// The HTTP side, if it has one.
-    pub fn http(&self) -> Option<&manifest::HttpProvider> {
-        match &self.transport {
-            Transport::Http(http) => Some(http),
-            Transport::Placeholder => None,
+    /// What it makes.
+    pub fn kind(&self) -> MediaKind {
+        match self {
+            Self::Model(model) => model.spec.kind,
+            Self::Chain(chain) => chain.spec.kind,
+        }
+    }
+
+    /// Its parameters.
+    pub fn params(&self) -> &Params {
+        match self {
+            Self::Model(model) => &model.params,
+            Self::Chain(chain) => &chain.params,
+        }
+    }
+
+    /// What it costs.
+    pub fn price(&self) -> &Price {
+        match self {
+            Self::Model(model) => &model.spec.price,
+            Self::Chain(chain) => &chain.spec.price,
+        }
+    }
+
+    /// Who may make an order with these checked parameters, in order of preference.
+    pub fn candidates(&self, params: &Map<String, Value>) -> Vec<Candidate> {
+        match self {
+            Self::Model(model) => vec![model.candidate()],
+            Self::Chain(chain) => chain.candidates(params),
+        }
+    }
+}
+
+impl Model {
+    /// A model of `provider`; `version` is that of its own entry, where it has one.
+    pub fn compile(spec: ModelSpec, version: Option<u32>, provider: &Arc<Manifest>) -> Result<Self, ManifestError> {
+        let params = Params::compile(&spec.params).map_err(|reason| check::bad(&spec.name, "params", reason))?;
+        Ok(Self { spec, version, provider: Arc::clone(provider), params })
+    }
+
+    /// Itself as the candidate of an order, which takes the order's own parameters.
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            model: self.spec.name.clone(),
+            provider: self.provider.name.clone(),
+            catalog_version: self.provider.version,
+            model_version: self.version,
+            params: None,
+        }
+    }
+
+    fn times(&self) -> &Times {
+        let own = self.provider.http().and_then(|http| http.api_of(&self.spec)?.times.as_ref());
+        own.unwrap_or(&self.provider.times)
+    }
+
+    /// How long a worker may take for the submit, the uploads before it included.
+    pub fn submit_limit(&self) -> SignedDuration {
+        let api = self.provider.http().and_then(|http| http.api_of(&self.spec));
+        let seconds = api.map_or(0, Api::longest_submit_s);
+        SignedDuration::from_secs(i64::from(seconds))
+    }
+
+    /// What the lifecycle needs to know.
+    pub fn rules(&self, limits: &Limits) -> Rules {
+        /// For the table, and for storing results that the answer carries.
+        const MARGIN: SignedDuration = SignedDuration::from_secs(30);
+        let seconds = |s: u32| SignedDuration::from_secs(i64::from(s));
+        let times = self.times();
+        Rules {
+            claim_lease: limits.claim_lease.max(self.submit_limit() + MARGIN),
+            collect_lease: limits.collect_lease,
+            ask_lease: limits.ask_lease,
+            run_limit: seconds(times.run_limit_s),
+            unconfirmed_for: limits.unconfirmed_for.unwrap_or(seconds(times.unconfirmed_s)),
+            poll: Backoff {
+                first: seconds(times.poll_first_s),
+                growth_percent: times.poll_growth_percent,
+                max: seconds(times.poll_max_s),
+            },
+            retry: Backoff { first: seconds(2), growth_percent: 300, max: seconds(300) },
+            submit_repeat_safe: self.provider.submit_repeat_safe,
+            max_attempts: 5,
+            max_attempts_before_next: 2,
+            max_throttled: 30,
+            collect_for: seconds(times.result_lifetime_s),
+            requeue_every: limits.requeue_every,
+            // Longer than the longest wait for a provider's daily limit.
+            queue_limit: SignedDuration::from_hours(48),
+            policies: self.provider.policies.clone(),
         }
     }
 }
@@ -151,9 +330,22 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_with_the_product_passes_every_check() {
+        let catalog = Catalog::built_in().expect("loads");
+        for (file, text) in BUILT_IN {
+            check::manifest(file, text).expect("a manifest");
+        }
+        for chain in catalog.chains.values() {
+            check::chain_alone(&chain.spec).and_then(|()| check::chain(&chain.spec, &chain.models)).expect("a chain");
+        }
+    }
+
+    #[test]
     fn a_name_is_given_once() {
-        let placeholder = || check::parse(BUILT_IN[0].0, BUILT_IN[0].1).expect("parses");
-        let error = Catalog::new(vec![placeholder(), placeholder()]).expect_err("twice").to_string();
+        let placeholder = || check::manifest(BUILT_IN[0].0, BUILT_IN[0].1).expect("parses");
+        let mut catalog = Catalog::default();
+        catalog.add_provider(placeholder()).expect("once");
+        let error = catalog.add_provider(placeholder()).expect_err("twice").to_string();
         assert!(error.contains("the name `placeholder/image` is taken"), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! A model's parameters: checked against its JSON Schema, defaults filled in, media marked.
 
+use std::collections::HashMap;
+
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
@@ -14,6 +16,27 @@ pub struct Params {
     validator: Validator,
     defaults: Vec<(String, Value)>,
     assets: Vec<String>,
+    media: HashMap<String, MediaRule>,
+}
+
+/// Which files a media parameter takes.
+#[derive(Debug, Clone)]
+struct MediaRule {
+    /// Content types.
+    types: Vec<String>,
+    max_bytes: Option<u64>,
+}
+
+impl MediaRule {
+    /// `x-content-types` and `x-max-bytes` of a media parameter or of its elements.
+    fn of(property: &Value) -> Self {
+        let stated = |name: &str| property.get(name).or_else(|| property.get("items")?.get(name));
+        let types = stated("x-content-types")
+            .and_then(Value::as_array)
+            .map(|types| types.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>());
+        let images = || ["image/jpeg", "image/png", "image/webp"].map(str::to_owned).to_vec();
+        Self { types: types.unwrap_or_else(images), max_bytes: stated("x-max-bytes").and_then(Value::as_u64) }
+    }
 }
 
 /// One parameter that is not as the model needs it.
@@ -33,6 +56,7 @@ impl Params {
         let validator = jsonschema::options().build(schema).map_err(|error| format!("`params` is not a JSON Schema: {error}"))?;
         let mut defaults = Vec::new();
         let mut assets = Vec::new();
+        let mut media = HashMap::new();
         for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
             if let Some(default) = property.get("default") {
                 defaults.push((name.clone(), default.clone()));
@@ -40,9 +64,10 @@ impl Params {
             let is_asset = |value: Option<&Value>| value.and_then(|v| v.get("format")) == Some(&Value::from("asset"));
             if is_asset(Some(property)) || is_asset(property.get("items")) {
                 assets.push(name.clone());
+                media.insert(name.clone(), MediaRule::of(property));
             }
         }
-        let params = Self { validator, defaults, assets };
+        let params = Self { validator, defaults, assets, media };
         for (name, default) in &params.defaults {
             let alone = Value::Object(Map::from_iter([(name.clone(), default.clone())]));
             let wrong = params.validator.iter_errors(&alone).any(|error| !error.instance_path().as_str().is_empty());
@@ -78,6 +103,18 @@ impl Params {
     pub fn assets(&self, params: &Map<String, Value>) -> Vec<(String, AssetId)> {
         let params = Value::Object(params.clone());
         self.asset_texts(&params).into_iter().filter_map(|(at, id)| id.parse().ok().map(|id| (at, id))).collect()
+    }
+
+    /// Whether the media parameter at `name` (`images.0`) takes a file like this; if not, why.
+    pub fn admits(&self, name: &str, content_type: &str, bytes: u64) -> Result<(), String> {
+        let Some(rule) = self.media.get(name.split('.').next().unwrap_or_default()) else { return Ok(()) };
+        if !rule.types.iter().any(|own| own == content_type) {
+            return Err(format!("this file is {content_type}; it has to be {}", rule.types.join(" or ")));
+        }
+        match rule.max_bytes {
+            Some(max) if bytes > max => Err(format!("this file has {bytes} bytes; this model takes at most {max}")),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Puts `replace(id)` in place of each media parameter's asset id.
@@ -170,6 +207,11 @@ impl Price {
             None => 1,
         };
         self.credits.times(count)
+    }
+
+    /// What each result costs, when they are counted.
+    pub fn per_result_price(&self) -> Option<Credits> {
+        (self.per.is_some() && self.per_result).then_some(self.credits)
     }
 }
 

@@ -9,10 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::failure::{Failure, Policies};
 use crate::generation::{Ambiguity, AttemptResult, Generation, Job, Outcome, StoredResult};
 use crate::ledger::Posting;
+use crate::pool::{KeyId, Waiting};
 
+mod collection;
 mod step;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 /// The times and limits that a provider's manifest and the configuration set.
 #[derive(Debug, Clone)]
@@ -33,8 +36,12 @@ pub struct Rules {
     pub retry: Backoff,
     /// Submitting twice costs nothing: a lost answer is simply submitted again.
     pub submit_repeat_safe: bool,
-    /// Attempts in all.
+    /// Attempts with one provider, when no other one comes after it in the chain.
     pub max_attempts: u32,
+    /// Attempts with one provider, when another one comes after it.
+    pub max_attempts_before_next: u32,
+    /// Attempts with one provider that only ever asks to slow down.
+    pub max_throttled: u32,
     /// How long the results can be had: copying them is tried for so long, and at least once.
     pub collect_for: SignedDuration,
     /// When a waiting generation is put on the queue again for the first time; each further pause is as long as it has waited.
@@ -70,10 +77,16 @@ impl Backoff {
 /// Something that happened, or that somebody wants to happen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A dispatch worker wants to submit it.
-    Claim,
+    /// A dispatch worker wants to submit it, with this key.
+    Claim { key: Option<KeyId>, holds_slot: bool },
+    /// All slots of the provider are taken, or it is out of order: it has to wait, in a line or until a known time.
+    Wait { waiting: Option<Waiting>, until: Option<Timestamp> },
+    /// The current candidate cannot be asked at all: the next one is to do it.
+    PassOver,
     /// The provider took the job.
     Accepted { attempt: u32, job: Job },
+    /// The provider refuses the key of this attempt, and there is another key to try.
+    KeyRefused { attempt: u32, failure: Failure },
     /// The provider refused or failed the job, for certain.
     Failed { attempt: u32, failure: Failure, retry_after: Option<SignedDuration> },
     /// The submit's answer was lost.
@@ -154,8 +167,11 @@ pub const TICK: SignedDuration = SignedDuration::from_secs(60);
 pub fn decide(generation: &Generation, event: &Event, rules: &Rules, now: Timestamp) -> Result<Decision, Unchanged> {
     let step = step::Step { generation, rules, now };
     match event {
-        Event::Claim => step.claim(),
+        Event::Claim { key, holds_slot } => step.claim(key.as_ref(), *holds_slot),
+        Event::Wait { waiting, until } => step.wait(waiting.as_ref(), *until),
+        Event::PassOver => step.pass_over(),
         Event::Accepted { attempt, job } => step.accepted(*attempt, job),
+        Event::KeyRefused { attempt, failure } => step.key_refused(*attempt, failure),
         Event::Failed { attempt, failure, retry_after } => step.failed(*attempt, failure, *retry_after),
         Event::Lost { attempt, reason } => step.lost(*attempt, *reason),
         Event::Succeeded { attempt, job, outcome } => step.succeeded(*attempt, job.as_ref(), outcome),

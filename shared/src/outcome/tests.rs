@@ -12,7 +12,7 @@ enum Asked {
 }
 
 fn reply(status: u16, body: Value) -> Reply {
-    Reply { status, retry_after: None, body }
+    Reply { status, body, ..Reply::default() }
 }
 
 /// How the built-in manifest of `provider` reads a reply.
@@ -20,11 +20,13 @@ fn reply(status: u16, body: Value) -> Reply {
 fn check(provider: &str, asked: Asked, reply: &Reply, expected: &str) {
     let catalog = Catalog::built_in().expect("loads");
     let http = catalog.provider(provider).and_then(|manifest| manifest.http()).expect("an HTTP provider");
+    let api = if provider == "replicate" { "models" } else { "queue" };
+    let reader = Reader { http, api: &http.apis[api] };
     let read = match asked {
-        Asked::Submit => submit_in_words(read_submit(http, reply)),
-        Asked::Poll => in_words(read_poll(http, reply)),
-        Asked::Results => in_words(read_result(http, reply)),
-        Asked::Cancel => in_words(read_cancel(http, reply)),
+        Asked::Submit => submit_in_words(reader.submit(reply)),
+        Asked::Poll => in_words(reader.poll(reply)),
+        Asked::Results => in_words(reader.result(reply)),
+        Asked::Cancel => in_words(reader.cancel(reply)),
     };
     assert_eq!(read, expected, "{asked:?} {reply:?}");
 }
@@ -33,15 +35,18 @@ fn check(provider: &str, asked: Asked, reply: &Reply, expected: &str) {
 fn check_callback(provider: &str, body: &Value, expected: &str) {
     let catalog = Catalog::built_in().expect("loads");
     let http = catalog.provider(provider).and_then(|manifest| manifest.http()).expect("an HTTP provider");
-    assert_eq!(in_words(read_callback(http, body)), expected, "{body}");
+    let api = if provider == "replicate" { "models" } else { "queue" };
+    let reader = Reader { http, api: &http.apis[api] };
+    assert_eq!(in_words(reader.callback(body)), expected, "{body}");
 }
 
-fn submit_in_words(answer: SubmitAnswer) -> String {
+fn submit_in_words(answer: SubmitAnswer<Delivery>) -> String {
     match answer {
         SubmitAnswer::Accepted { job, report } => {
             let facts: Vec<String> = job.facts.iter().map(|(name, value)| format!("{name} {value}, ")).collect();
             format!("job {}, {}{}", job.id, facts.concat(), in_words(report))
         }
+        SubmitAnswer::Done(report) => in_words(report),
         SubmitAnswer::Refused { failure, retry_after: None } => format!("refused, {}", failure_in_words(&failure)),
         SubmitAnswer::Refused { failure, retry_after: Some(pause) } => {
             format!("refused for {}s, {}", pause.as_secs(), failure_in_words(&failure))
@@ -50,17 +55,18 @@ fn submit_in_words(answer: SubmitAnswer) -> String {
     }
 }
 
-fn in_words(report: Report) -> String {
+fn in_words(report: Report<Delivery>) -> String {
     match report {
         Report::Running { progress, queue_position } => {
             let progress = progress.map(|percent| format!(", {percent}%")).unwrap_or_default();
             let position = queue_position.map(|position| format!(", {position} before it")).unwrap_or_default();
             format!("running{progress}{position}")
         }
-        Report::Fetch => "to be fetched".to_owned(),
-        Report::Succeeded(outcome) => outcome.sources.iter().fold("succeeded".to_owned(), |text, source| match source {
-            Source::Link(link) => format!("{text} {link}"),
-            Source::Drawing => panic!("no HTTP provider draws"),
+        Report::Fetch(_) => "to be fetched".to_owned(),
+        Report::Succeeded(delivery) => delivery.iter().fold("succeeded".to_owned(), |text, found| match found {
+            Found::Link { link, .. } => format!("{text} {link}"),
+            Found::Bytes(bytes) => format!("{text} {} bytes", bytes.len()),
+            Found::Text(own) => format!("{text} `{own}`"),
         }),
         Report::Failed(failure) => failure_in_words(&failure),
         Report::Canceled => "canceled".to_owned(),
@@ -151,9 +157,9 @@ mod replicate {
                           have less than $5.0 in credit. Your rate limit resets in ~10s.";
         let throttled = reply(429, json!({"detail": low_credit, "status": 429, "retry_after": 10}));
         // The state of our account with the provider is not the customer's business.
-        check("replicate", Asked::Submit, &throttled, &format!("refused, throttled: {NOT_SERVED}"));
-        let throttled = Reply { retry_after: Some(SignedDuration::from_secs(10)), ..throttled };
         check("replicate", Asked::Submit, &throttled, &format!("refused for 10s, throttled: {NOT_SERVED}"));
+        let throttled = Reply { retry_after: Some(SignedDuration::from_secs(30)), ..throttled };
+        check("replicate", Asked::Submit, &throttled, &format!("refused for 30s, throttled: {NOT_SERVED}"));
     }
 
     #[test]
@@ -323,7 +329,7 @@ mod fal {
         result(200, json!({"image": image("a"), "seed": 7}), "succeeded https://v3.fal.media/files/a");
         result(200, json!({"video": image("a.mp4")}), "succeeded https://v3.fal.media/files/a.mp4");
         result(200, json!({"images": []}), NO_RESULT);
-        result(200, json!({"images": [{"url": "data:image/png;base64,AAAA"}]}), NO_RESULT);
+        result(200, json!({"images": [{"url": "data:image/png;base64,AAAA"}]}), "succeeded 3 bytes");
         result(200, json!("<html>"), NO_RESULT);
         result(
             422,
@@ -396,4 +402,17 @@ fn nothing_secret_or_endless_reaches_the_customer() {
     check("replicate", Asked::Submit, &long, &format!("refused, rejected_input: {}", &text[..Failure::MESSAGE_CHARS]));
     let word = reply(200, json!({"status": text}));
     check("replicate", Asked::Poll, &word, &format!("unclear: the status `{}` is not in the manifest", &text[..40]));
+}
+
+#[test]
+fn a_link_gets_the_parameters_that_it_lacks() {
+    let catalog = Catalog::built_in().expect("loads");
+    let http = catalog.provider("gemini").and_then(|manifest| manifest.http()).expect("an HTTP provider");
+    let reader = Reader { http, api: &http.apis["interactions"] };
+    let file = "https://generativelanguage.googleapis.com/v1beta/files/x:download";
+    for (uri, link) in [("", "?alt=media"), ("?alt=media", "?alt=media"), ("?read=1", "?read=1&alt=media")] {
+        let video = json!({"type": "video", "uri": format!("{file}{uri}")});
+        let body = json!({"status": "completed", "steps": [{"type": "model_output", "content": [video]}]});
+        assert_eq!(in_words(reader.poll(&reply(200, body))), format!("succeeded {file}{link}"));
+    }
 }

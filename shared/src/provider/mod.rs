@@ -1,300 +1,220 @@
 //! Calling a provider: requests made from its manifest, answers read by it.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde_json::Value;
 
 use crate::backend::Backend;
 use crate::catalog::Model;
-use crate::catalog::manifest::{Call, HttpProvider, Manifest, Method, Transport};
+use crate::catalog::manifest::{Api, HttpProvider, Manifest};
 use crate::failure::{Failure, FailureClass};
-use crate::generation::{Ambiguity, Generation, Job};
-use crate::http_guard::{never_sent, read_capped};
-use crate::outcome::{self, Reply, Report, SubmitAnswer};
+use crate::generation::{Generation, Job};
+use crate::outcome::{Delivery, Reader, Report, SubmitAnswer};
+use crate::pool::KeyId;
+use crate::secrets::SecretsError;
 use crate::store::StoreError;
 use crate::template::{self, Variables};
 
 mod callback;
+mod inputs;
 pub mod jwks;
 mod placeholder;
+mod request;
+mod stage;
+mod upload;
 
-pub use callback::{CallbackNews, CallbackRefusal};
+pub use callback::{CallbackNews, CallbackRefusal, challenge_reply};
+use inputs::Files;
 pub use placeholder::drawing_format;
+use request::CallError;
+pub use stage::{kept_results, result_key_stem};
 
-/// The largest answer that is read, in bytes. Results are links; only their descriptions come this way.
-const MAX_ANSWER_BYTES: usize = 2 * 1024 * 1024;
-
-/// A provider, ready to be called.
+/// A provider as it is asked for one attempt: the model's API, with the attempt's key.
 pub struct Provider<'a> {
     backend: &'a Backend,
-    manifest: &'a Manifest,
+    model: Arc<Model>,
+    key: Option<SecretString>,
 }
 
-/// Why a request was not sent, or its answer not read.
-enum CallError {
-    /// It cannot be made: the key is missing, or the manifest does not fit.
-    NotMade(String),
-    /// It certainly did not arrive.
-    NotSent(String),
-    /// It may have arrived.
-    Lost(Ambiguity, String),
+/// The two sides of a provider that is reached over HTTP.
+#[derive(Clone, Copy)]
+struct Remote<'a> {
+    http: &'a HttpProvider,
+    api: &'a Api,
+}
+
+impl<'a> Remote<'a> {
+    fn reader(self) -> Reader<'a> {
+        Reader { http: self.http, api: self.api }
+    }
 }
 
 impl<'a> Provider<'a> {
-    /// A provider described by `manifest`.
-    pub fn new(backend: &'a Backend, manifest: &'a Manifest) -> Self {
-        Self { backend, manifest }
+    /// Whom a generation's attempt asks or asked.
+    pub async fn of(backend: &'a Backend, generation: &Generation, attempt: u32) -> Result<Self, StoreError> {
+        let candidate = generation.candidate_of(attempt);
+        let model = backend.model_for(candidate).await?;
+        let key = generation.attempts.iter().find(|own| own.number == attempt).and_then(|own| own.key.clone());
+        let keys = provider_keys(backend, &model.provider).await.unwrap_or_default();
+        let key = keys.iter().find(|(id, _)| Some(id) == key.as_ref()).or(keys.first()).map(|(_, key)| key.clone());
+        Ok(Self { backend, model, key })
     }
 
-    /// The provider of a generation.
-    pub fn of(backend: &'a Backend, generation: &Generation) -> Result<Self, StoreError> {
-        Ok(Self::new(backend, backend.manifest(generation)?))
+    fn remote(&self) -> Option<Remote<'_>> {
+        let http = self.model.provider.http()?;
+        Some(Remote { http, api: http.api_of(&self.model.spec)? })
+    }
+
+    fn name(&self) -> &str {
+        &self.model.provider.name
     }
 
     /// Hands in a generation's job. Called once for each claimed attempt: whatever is not certain is [`SubmitAnswer::Lost`].
     pub async fn submit(&self, generation: &Generation, now: Timestamp) -> SubmitAnswer {
-        let Transport::Http(http) = &self.manifest.transport else { return placeholder::submit(generation, now) };
-        let Some(model) = self.backend.catalog.model(&generation.order.model) else {
-            let failure = Failure::new(FailureClass::Internal, "the model is no longer in the catalog");
-            return SubmitAnswer::Refused { failure, retry_after: None };
+        let Some(remote) = self.remote() else { return placeholder::submit(generation, now) };
+        let refused = |failure| SubmitAnswer::Refused { failure, retry_after: None };
+        let (variables, files) = match self.submit_variables(remote, generation).await {
+            Ok(made) => made,
+            Err(failure) => return refused(failure),
         };
-        let variables = match self.submit_variables(model, generation).await {
-            Ok(variables) => variables,
-            Err(failure) => return SubmitAnswer::Refused { failure, retry_after: None },
-        };
-        match self.call(http, self.backend.outbound.fresh(), &http.submit.call, &variables).await {
-            Ok(reply) => outcome::read_submit(http, &reply),
+        let mut call = remote.api.submit.call.clone();
+        call.timeout_s = self.backend.config.submit_timeout_s.unwrap_or(call.timeout_s).min(call.timeout_s);
+        match self.call(remote, self.backend.outbound.fresh(), &call, &variables, &files).await {
+            Ok(reply) => self.keep_answer(generation, remote.reader().submit(&reply)).await,
             Err(CallError::NotMade(why)) => {
-                tracing::error!(provider = self.manifest.name, why, "the submit cannot be made");
-                let failure = Failure::new(FailureClass::ProviderAuth, "the provider is not configured");
-                SubmitAnswer::Refused { failure, retry_after: None }
+                tracing::error!(provider = self.name(), why, "the submit cannot be made");
+                refused(Failure::new(FailureClass::ProviderAuth, "the provider is not configured"))
             }
             Err(CallError::NotSent(why)) => {
-                tracing::warn!(provider = self.manifest.name, why, "the submit did not reach the provider");
-                let failure = Failure::new(FailureClass::Unavailable, "the provider could not be reached");
-                SubmitAnswer::Refused { failure, retry_after: None }
+                tracing::warn!(provider = self.name(), why, "the submit did not reach the provider");
+                refused(Failure::new(FailureClass::Unavailable, "the provider could not be reached"))
             }
             Err(CallError::Lost(reason, why)) => {
-                tracing::warn!(provider = self.manifest.name, why, "the submit's answer was lost");
+                tracing::warn!(provider = self.name(), why, "the submit's answer was lost");
                 SubmitAnswer::Lost(reason)
             }
         }
     }
 
     /// Asks how a job stands, and for its results when it is done.
-    pub async fn ask(&self, generation: &Generation, job: &Job, now: Timestamp) -> Report {
-        let Transport::Http(http) = &self.manifest.transport else { return placeholder::ask(generation, job, now) };
-        let Some(variables) = self.job_variables(generation, job) else {
-            return Report::Unclear("the model is no longer in the catalog".to_owned());
-        };
-        let report = match self.call(http, self.backend.outbound.api(), &http.poll, &variables).await {
-            Ok(reply) => outcome::read_poll(http, &reply),
+    pub async fn ask(&self, generation: &Generation, attempt: u32, job: &Job, now: Timestamp) -> Report {
+        let Some(remote) = self.remote() else { return placeholder::ask(generation, job, now) };
+        let Some(poll) = &remote.api.poll else { return Report::Unclear("this provider cannot be asked".to_owned()) };
+        let report = match self.call_about(remote, poll, job, &BTreeMap::new()).await {
+            Ok(reply) => remote.reader().poll(&reply),
             Err(error) => Report::Unclear(error.why()),
         };
-        match (&report, &http.result.fetch) {
-            (Report::Fetch, Some(fetch)) => match self.call(http, self.backend.outbound.api(), fetch, &variables).await {
-                Ok(reply) => outcome::read_result(http, &reply),
+        let report = match (report, &remote.api.result.fetch) {
+            (Report::Fetch(facts), Some(fetch)) => match self.call_about(remote, fetch, job, &facts).await {
+                Ok(reply) => remote.reader().result(&reply),
                 Err(error) => Report::Unclear(error.why()),
             },
             // The status says that the job failed, the result says why.
-            (Report::Failed(_), Some(fetch)) => match self.call(http, self.backend.outbound.api(), fetch, &variables).await {
-                Ok(reply) => Some(outcome::read_result(http, &reply)).filter(Report::is_failure).unwrap_or(report),
-                Err(_) => report,
-            },
-            _ => report,
-        }
+            (Report::Failed(failure), Some(fetch)) => {
+                let why = match self.call_about(remote, fetch, job, &BTreeMap::new()).await {
+                    Ok(reply) => Some(remote.reader().result(&reply)).filter(Report::is_failure),
+                    Err(_) => None,
+                };
+                why.unwrap_or(Report::Failed(failure))
+            }
+            (report, _) => report,
+        };
+        self.keep_report(generation, attempt, report).await
     }
 
     /// Asks to stop a job. Only [`Report::Canceled`] proves that it will not be billed.
-    pub async fn cancel(&self, generation: &Generation, job: &Job) -> Report {
-        let Transport::Http(http) = &self.manifest.transport else { return Report::Canceled };
-        let (Some(cancel), Some(variables)) = (&http.cancel, self.job_variables(generation, job)) else {
-            return Report::Unclear("this provider cannot stop a job".to_owned());
-        };
-        match self.call(http, self.backend.outbound.api(), &cancel.call, &variables).await {
-            Ok(reply) => outcome::read_cancel(http, &reply),
+    pub async fn cancel(&self, generation: &Generation, attempt: u32, job: &Job) -> Report {
+        let Some(remote) = self.remote() else { return Report::Canceled };
+        let Some(cancel) = &remote.api.cancel else { return Report::Unclear("this provider cannot stop a job".to_owned()) };
+        match self.call_about(remote, &cancel.call, job, &BTreeMap::new()).await {
+            Ok(reply) => self.keep_report(generation, attempt, remote.reader().cancel(&reply)).await,
             Err(error) => Report::Unclear(error.why()),
         }
     }
 
-    async fn submit_variables(&self, model: &Model, generation: &Generation) -> Result<Variables, Failure> {
-        let internal = |message: &str| Failure::new(FailureClass::Internal, message);
-        let mut links = Vec::with_capacity(generation.order.inputs.len());
-        for input in &generation.order.inputs {
-            let link = self.backend.bucket.presign_get(&input.key, self.backend.config.link_expires, None).await;
-            links.push((input.asset, link.map_err(|_| internal("an input could not be made available"))?));
+    async fn keep_answer(&self, generation: &Generation, answer: SubmitAnswer<Delivery>) -> SubmitAnswer {
+        let attempt = generation.attempt();
+        match answer {
+            SubmitAnswer::Accepted { job, report } => {
+                SubmitAnswer::Accepted { job, report: self.keep_report(generation, attempt, report).await }
+            }
+            SubmitAnswer::Done(Report::Succeeded(delivery)) => self.keep_paid(generation, delivery).await,
+            SubmitAnswer::Done(report) => SubmitAnswer::Done(self.keep_report(generation, attempt, report).await),
+            SubmitAnswer::Refused { failure, retry_after } => SubmitAnswer::Refused { failure, retry_after },
+            SubmitAnswer::Lost(reason) => SubmitAnswer::Lost(reason),
         }
-        let link_of = |asset| links.iter().find(|(own, _)| *own == asset).map(|(_, link)| Value::from(link.as_str()));
-        let params = model.params.replace_assets(&generation.order.params, link_of);
-        let input = template::render(&model.spec.input, &params).map_err(|_| internal("the model's input template failed"))?;
-        let mut variables = self.base_variables(model);
-        variables.insert("input".to_owned(), input.unwrap_or(Value::Null));
-        if let Some(url) = self.callback_url(generation) {
-            variables.insert("callback_url".to_owned(), Value::from(url));
-        }
-        Ok(variables)
     }
 
-    fn job_variables(&self, generation: &Generation, job: &Job) -> Option<Variables> {
-        let mut variables = self.base_variables(self.backend.catalog.model(&generation.order.model)?);
-        let mut fields: Variables = job.facts.iter().map(|(name, fact)| (name.clone(), Value::from(fact.as_str()))).collect();
+    async fn submit_variables(&self, remote: Remote<'_>, generation: &Generation) -> Result<(Variables, Files), Failure> {
+        let internal = |message: &str| Failure::new(FailureClass::Internal, message);
+        let callback_url = self.callback_url(remote, generation).map(Value::from);
+        let params = generation.params_for(generation.candidate_of(generation.attempt()));
+        let (mut input, files) = self.with_media(remote, generation, params).await?;
+        input.extend(callback_url.iter().map(|url| ("callback_url".to_owned(), url.clone())));
+        let input =
+            template::render(&self.model.spec.input, &input).map_err(|_| internal("the model's input template failed"))?;
+        let mut variables = self.base_variables(remote);
+        variables.insert("input".to_owned(), input.unwrap_or(Value::Null));
+        variables.insert("params".to_owned(), Value::Object(params.clone()));
+        variables.extend(callback_url.map(|url| ("callback_url".to_owned(), url)));
+        Ok((variables, files))
+    }
+
+    fn job_variables(&self, remote: Remote<'_>, job: &Job, facts: &BTreeMap<String, String>) -> Variables {
+        let mut variables = self.base_variables(remote);
+        let texts = job.facts.iter().chain(facts);
+        let mut fields: Variables = texts.map(|(name, fact)| (name.clone(), Value::from(fact.as_str()))).collect();
         fields.insert("id".to_owned(), Value::from(job.id.as_str()));
         variables.insert("job".to_owned(), Value::Object(fields));
-        Some(variables)
+        variables
     }
 
-    fn base_variables(&self, model: &Model) -> Variables {
+    fn base_variables(&self, remote: Remote<'_>) -> Variables {
+        let hosts = remote.http.hosts.iter().map(|(name, host)| (name.clone(), Value::from(self.rebased_host(host))));
         let mut variables = Variables::new();
-        variables.insert("base_url".to_owned(), Value::from(self.base_url()));
-        variables.insert("remote".to_owned(), Value::Object(model.spec.remote.clone()));
+        variables.insert("base_url".to_owned(), Value::from(self.base_url(remote.http)));
+        variables.insert("hosts".to_owned(), Value::Object(hosts.collect()));
+        variables.insert("remote".to_owned(), Value::Object(self.model.spec.remote.clone()));
         variables
     }
 
     /// Where the provider is: its own address, or what the configuration puts in its place.
-    fn base_url(&self) -> &str {
-        let own = self.manifest.http().map_or("", |http| http.base_url.as_str());
-        self.backend.config.base_url(&self.manifest.name).unwrap_or(own)
+    fn base_url<'h>(&'h self, http: &'h HttpProvider) -> &'h str {
+        self.rebased_host(&http.base_url)
     }
 
-    fn callback_url(&self, generation: &Generation) -> Option<String> {
+    fn rebased_host<'h>(&'h self, own: &'h str) -> &'h str {
+        self.backend.config.base_url(self.name()).unwrap_or(own)
+    }
+
+    fn callback_url(&self, remote: Remote<'_>, generation: &Generation) -> Option<String> {
         let config = &self.backend.config;
         let (base, secret) = (config.public_url.as_ref()?, config.callback_secret()?);
-        self.manifest.http()?.callback.as_ref()?;
+        remote.api.callback.as_ref()?;
         // Real providers call back over https only; without a public address they are polled.
-        if !base.starts_with("https://") && config.base_url(&self.manifest.name).is_none() {
+        if !base.starts_with("https://") && !inputs::is_on_this_machine(self.base_url(remote.http)) {
             return None;
         }
-        let (name, id) = (&self.manifest.name, generation.id);
+        let (name, id) = (self.name(), generation.id);
         let token = crate::signature::callback_token(secret, name, id, generation.attempt());
         Some(format!("{base}/v1/callbacks/{name}/{id}/{token}"))
     }
-
-    async fn call(
-        &self,
-        http: &HttpProvider,
-        client: &reqwest::Client,
-        call: &Call,
-        variables: &Variables,
-    ) -> Result<Reply, CallError> {
-        let url = self.url(call, variables)?;
-        let body = match &call.body {
-            Some(body) => template::render(body, variables).map_err(|error| CallError::NotMade(error.to_string()))?,
-            None => None,
-        };
-        let mut request = match call.method {
-            Method::Get => client.get(url),
-            Method::Post => client.post(url),
-            Method::Put => client.put(url),
-        };
-        request = request.headers(self.headers(http)?).timeout(Duration::from_secs(u64::from(call.timeout_s)));
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.map_err(CallError::of)?;
-        let status = response.status().as_u16();
-        let retry_after = retry_after(response.headers());
-        let bytes = read_capped(response, MAX_ANSWER_BYTES)
-            .await
-            .map_err(|error| CallError::Lost(Ambiguity::ConnectionLost, error.to_string()))?;
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
-            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(2_000)]);
-            json!(text)
-        });
-        Ok(Reply { status, retry_after, body })
-    }
-
-    /// The first URL whose variables are known. The key goes to the provider's own address only, whatever an answer claims.
-    fn url(&self, call: &Call, variables: &Variables) -> Result<url::Url, CallError> {
-        let not_made = |why: &str| CallError::NotMade(why.to_owned());
-        let home: url::Url = self.base_url().parse().map_err(|_| not_made("the base URL is not a URL"))?;
-        for candidate in &call.urls {
-            let whole = candidate.starts_with("{{job.");
-            let escape = |value: &str| if whole || value == self.base_url() { value.to_owned() } else { escape_path(value) };
-            let rendered = template::render_string(candidate, variables, escape).map_err(|error| not_made(&error.to_string()))?;
-            let Some(mut url) = rendered.and_then(|text| text.parse::<url::Url>().ok()) else { continue };
-            if url.origin() != home.origin() {
-                tracing::warn!(provider = self.manifest.name, "an answer pointed to another host; not followed");
-                continue;
-            }
-            for (name, value) in &call.query {
-                let value =
-                    template::render_string(value, variables, str::to_owned).map_err(|error| not_made(&error.to_string()))?;
-                if let Some(value) = value {
-                    url.query_pairs_mut().append_pair(name, &value);
-                }
-            }
-            return match self.backend.outbound.check(url.as_str()) {
-                Ok(url) => Ok(url),
-                Err(error) => Err(not_made(&error.to_string())),
-            };
-        }
-        Err(not_made("no URL of the manifest can be made"))
-    }
-
-    fn headers(&self, http: &HttpProvider) -> Result<HeaderMap, CallError> {
-        let Some(key) = self.backend.config.secret(&http.key_env) else {
-            return Err(CallError::NotMade(format!("`{}` is not set", http.key_env)));
-        };
-        let mut variables = Variables::new();
-        variables.insert("key".to_owned(), Value::from(key));
-        let mut headers = HeaderMap::new();
-        for (name, value) in &http.headers {
-            let made = template::render_string(value, &variables, str::to_owned).ok().flatten();
-            let name = HeaderName::try_from(name.as_str()).ok();
-            let value = made.and_then(|value| HeaderValue::try_from(value).ok());
-            let (Some(name), Some(mut value)) = (name, value) else {
-                return Err(CallError::NotMade("a header of the manifest cannot be made".to_owned()));
-            };
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        Ok(headers)
-    }
 }
 
-impl CallError {
-    fn of(error: reqwest::Error) -> Self {
-        // The URL may carry a callback token.
-        let error = error.without_url();
-        let why = if error.is_timeout() { "timed out".to_owned() } else { root_cause(&error) };
-        if never_sent(&error) {
-            Self::NotSent(why)
-        } else if error.is_timeout() {
-            Self::Lost(Ambiguity::TimedOut, why)
-        } else {
-            Self::Lost(Ambiguity::ConnectionLost, why)
-        }
-    }
-
-    fn why(self) -> String {
-        match self {
-            Self::NotMade(why) | Self::NotSent(why) | Self::Lost(_, why) => why,
-        }
-    }
+/// The keys that we have for a provider, in their configured order; empty for a provider without keys, and for one that is not
+/// configured.
+pub async fn provider_keys(backend: &Backend, provider: &Manifest) -> Result<Vec<(KeyId, SecretString)>, SecretsError> {
+    let Some(http) = provider.http() else { return Ok(Vec::new()) };
+    let keys = backend.secrets.keys(&http.key_env).await.inspect_err(|error| {
+        tracing::error!(error = error as &dyn std::error::Error, provider = provider.name, "its keys cannot be had");
+    })?;
+    Ok(keys.into_iter().map(|key| (KeyId::of(secrecy::ExposeSecret::expose_secret(&key)), key)).collect())
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// Seconds only; a date is treated as absent.
-fn retry_after(headers: &HeaderMap) -> Option<SignedDuration> {
-    let seconds: u32 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(SignedDuration::from_secs(i64::from(seconds)))
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986) and the slash.
-fn escape_path(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+/// Whether a candidate of this provider can be asked at all.
+pub fn needs_key(model: &Model) -> bool {
+    model.provider.http().is_some()
 }

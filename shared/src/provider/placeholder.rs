@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::failure::{Failure, FailureClass};
 use crate::generation::{Generation, Job, Outcome, Source};
@@ -31,8 +31,12 @@ pub(super) fn ask(generation: &Generation, job: &Job, now: Timestamp) -> Report 
     }
 }
 
+fn params(generation: &Generation) -> &Map<String, Value> {
+    generation.params_for(generation.candidate())
+}
+
 fn prompt(generation: &Generation) -> &str {
-    generation.order.params.get("prompt").and_then(Value::as_str).unwrap_or_default()
+    params(generation).get("prompt").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The value of `[[name=value]]` in the prompt; empty for `[[name]]`.
@@ -59,7 +63,7 @@ fn duration(text: &str) -> Option<SignedDuration> {
 
 /// The format that a drawing order asks for: `png`, `jpeg` or `webp`.
 pub fn drawing_format(generation: &Generation) -> &str {
-    generation.order.params.get("format").and_then(Value::as_str).unwrap_or("png")
+    params(generation).get("format").and_then(Value::as_str).unwrap_or("png")
 }
 
 #[cfg(test)]

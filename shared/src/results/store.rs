@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
 use reqwest::Response;
 
 use super::download::{Download, Part};
@@ -33,6 +34,15 @@ impl Bucket {
         }
         let bytes = self.store_in_parts(&key, kind.content_type, first, download).await?;
         Ok(Stored { key, bytes, content_type: kind.content_type.to_owned() })
+    }
+
+    /// Stores bytes that are here already, under `key_stem` and the extension of what they turn out to be; see [`Bucket::store`].
+    pub async fn store_bytes(&self, key_stem: &str, bytes: Bytes, accept: &[&str]) -> Result<Stored, StoreError> {
+        if bytes.is_empty() {
+            return Err(StoreError::Empty);
+        }
+        let kind = detect(&bytes, true, accept)?;
+        self.put_object(&format!("{key_stem}.{}", kind.extension), bytes, kind.content_type).await
     }
 
     async fn store_in_parts(&self, key: &str, content_type: &str, first: Part, download: Download) -> Result<u64, StoreError> {

@@ -11,6 +11,7 @@ use crate::generation::Generation;
 use crate::ids::AccountId;
 use crate::ledger::{Account, Posting};
 use crate::lifecycle::Decision;
+use crate::pool::PoolChange;
 
 impl Store {
     /// Writes a new generation, its hold, the account and the idempotency record, all or nothing.
@@ -99,8 +100,8 @@ impl Store {
         Ok(record.map(|record| if record.payload == claim.payload { Accepted::Replayed(record) } else { Accepted::KeyReused }))
     }
 
-    /// Writes a decision, if the generation is still as it was when it was decided.
-    pub async fn commit(&self, decision: &Decision, now: Timestamp) -> Result<(), CommitError> {
+    /// Writes a decision and what it means for a provider's pool, if the generation and the pool are still as they were when it was decided.
+    pub async fn commit(&self, decision: &Decision, pool: &[PoolChange], now: Timestamp) -> Result<(), CommitError> {
         let next = &decision.next;
         let others = || -> Result<Vec<Write>, StoreError> {
             let item = items::generation(next, self.due_shards)?;
@@ -112,19 +113,26 @@ impl Store {
             for result in &decision.assets {
                 writes.push(Write::new(Role::Asset, items::asset(&Asset::generated(result, next, now))?));
             }
+            for change in pool {
+                writes.extend(super::pool::writes(change)?);
+            }
             Ok(writes)
         };
         let Some(posting) = &decision.posting else {
             let writes = others()?;
-            let done = match writes.as_slice() {
-                [only] => self.put(only).await?,
-                several => matches!(self.transact(several).await?, Written::Done),
+            let refused = match writes.as_slice() {
+                [only] if self.put(only).await? => return Ok(()),
+                [_] => return Err(CommitError::Stale),
+                several => match self.transact(several).await? {
+                    Written::Done => return Ok(()),
+                    Written::Refused(conflicts) => conflicts,
+                },
             };
-            return if done { Ok(()) } else { Err(CommitError::Stale) };
+            return Err(CommitError::of(&refused));
         };
         match self.post(next.account, posting, now, |_, _| others()).await? {
             PostOutcome::Posted { .. } => Ok(()),
-            PostOutcome::Conflict(_) => Err(CommitError::Stale),
+            PostOutcome::Conflict(conflicts) => Err(CommitError::of(&conflicts)),
             // The generation may have been settled by somebody else, whose posting took the held credits. If not, the books are wrong.
             PostOutcome::Refused(refusal) => match self.generation(next.id).await? {
                 Some(current) if current.version != next.version - 1 => Err(CommitError::Stale),
@@ -136,6 +144,13 @@ impl Store {
     /// Writes a new upload.
     pub async fn put_asset(&self, asset: &Asset) -> Result<(), StoreError> {
         self.put(&Write::always(Role::Asset, items::asset(asset)?)).await.map(|_| ())
+    }
+}
+
+impl CommitError {
+    fn of(conflicts: &[Conflict]) -> Self {
+        let only_pool = conflicts.iter().all(|conflict| conflict.role == Role::Pool);
+        if only_pool { Self::PoolChanged } else { Self::Stale }
     }
 }
 

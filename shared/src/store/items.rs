@@ -1,6 +1,7 @@
 //! How records lie in the table: keys, index attributes, and the record itself under `doc`.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -9,14 +10,18 @@ use serde::de::DeserializeOwned;
 
 use super::{ApiKey, IdempotencyRecord, StoreError};
 use crate::assets::Asset;
+use crate::catalog::entry::{CatalogEntry, CatalogKind};
 use crate::generation::{Attempt, Generation};
 use crate::ids::{AccountId, AssetId, GenerationId};
 use crate::ledger::{Account, Entry};
+use crate::pool::{KeyId, Waiter, Waiting};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// The sort key of an account's own item.
 const ACCOUNT: &str = "account";
+/// Where the catalog's entries lie.
+pub(super) const CATALOG: &str = "C#";
 /// The sort key of a generation's own item.
 const GENERATION: &str = "generation";
 
@@ -64,9 +69,52 @@ impl Key {
         Self { pk: format!("K#{hash}"), sk: "key".to_owned() }
     }
 
+    pub(super) fn slots(provider: &str, key: &KeyId) -> Self {
+        Self { pk: format!("S#{provider}#{key}"), sk: "slots".to_owned() }
+    }
+
+    /// Whose turn it was last in a provider's line.
+    pub(super) fn line(provider: &str) -> Self {
+        Self { pk: line_partition(provider), sk: "line".to_owned() }
+    }
+
+    /// The last round of an account in a provider's line.
+    pub(super) fn line_account(provider: &str, account: AccountId) -> Self {
+        Self { pk: line_partition(provider), sk: format!("account#{account}") }
+    }
+
+    /// The place that a generation has in a provider's line; `generation` is the text of its id.
+    pub(super) fn place_of(provider: &str, generation: &str) -> Self {
+        Self { pk: line_partition(provider), sk: format!("place#{generation}") }
+    }
+
+    pub(super) fn wait(waiting: &Waiting) -> Self {
+        Self { pk: line_partition(&waiting.provider), sk: wait_key(&waiting.place) }
+    }
+
+    /// A catalog entry as it is now.
+    pub(super) fn catalog(kind: CatalogKind, name: &str) -> Self {
+        Self { pk: CATALOG.to_owned(), sk: format!("{}#{name}", kind.word()) }
+    }
+
+    /// One version of a catalog entry, for good.
+    pub(super) fn catalog_version(kind: CatalogKind, name: &str, version: u32) -> Self {
+        Self { pk: format!("{CATALOG}history"), sk: format!("{}#{name}#{version:010}", kind.word()) }
+    }
+
     pub(super) fn into_item(self) -> Item {
         HashMap::from([("pk".to_owned(), s(self.pk)), ("sk".to_owned(), s(self.sk))])
     }
+}
+
+/// Where a provider's line lies.
+pub(super) fn line_partition(provider: &str) -> String {
+    format!("S#{provider}")
+}
+
+/// The sort key of a place; those of a line sort as they are served.
+pub(super) fn wait_key(place: &str) -> String {
+    format!("wait#{place}")
 }
 
 /// What the index `by_account` lists together.
@@ -87,8 +135,7 @@ impl Listing {
 
 fn document(key: Key, doc: &impl Serialize) -> Result<Item, StoreError> {
     let mut item = key.into_item();
-    let doc = serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(doc).map_err(StoreError::encoding)?;
-    item.insert("doc".to_owned(), doc);
+    item.insert("doc".to_owned(), value(doc)?);
     Ok(item)
 }
 
@@ -159,6 +206,27 @@ pub(super) fn idempotency(account: AccountId, key_hash: &str, record: &Idempoten
 
 pub(super) fn api_key(hash: &str, key: &ApiKey) -> Result<Item, StoreError> {
     document(Key::api_key(hash), key)
+}
+
+/// A catalog entry as it is now, and the copy that is kept for good.
+pub(super) fn catalog_entry(entry: &CatalogEntry) -> Result<[Item; 2], StoreError> {
+    let mut now = document(Key::catalog(entry.kind, &entry.name), entry)?;
+    now.insert("version".to_owned(), n(entry.version));
+    Ok([now, document(Key::catalog_version(entry.kind, &entry.name, entry.version), entry)?])
+}
+
+pub(super) fn waiter(provider: &str, waiter: &Waiter) -> Result<Item, StoreError> {
+    let key = Key { pk: line_partition(provider), sk: wait_key(&waiter.place) };
+    document(key, waiter)
+}
+
+pub(super) fn value(doc: &impl Serialize) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(doc).map_err(StoreError::encoding)
+}
+
+/// A whole number, or a time in milliseconds; none when the attribute is missing or something else.
+pub(super) fn number<T: FromStr>(item: &Item, attribute: &str) -> Option<T> {
+    item.get(attribute)?.as_n().ok()?.parse().ok()
 }
 
 pub(super) fn millis(at: Timestamp) -> AttributeValue {

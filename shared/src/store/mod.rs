@@ -13,8 +13,10 @@ use crate::ids::{AccountId, GenerationId};
 use crate::ledger::{Account, Refusal};
 
 mod accounts;
+mod catalog;
 mod commit;
 mod items;
+mod pool;
 mod read;
 mod transact;
 
@@ -76,6 +78,9 @@ pub enum StoreError {
     /// A record that has to be there is not.
     #[error("there is no {what}")]
     Missing { what: String },
+    /// More than an item of the table takes.
+    #[error("{what} has {bytes} bytes, at most {most} can be stored; make it shorter")]
+    TooLarge { what: String, bytes: usize, most: usize },
 }
 
 impl StoreError {
@@ -94,6 +99,9 @@ pub enum CommitError {
     /// Somebody changed the generation since it was loaded: load it again and decide again.
     #[error("the generation has changed meanwhile")]
     Stale,
+    /// The provider's pool has changed since it was looked at; the generation has not.
+    #[error("the provider's pool has changed meanwhile")]
+    PoolChanged,
     /// The table failed; whether it wrote is not known.
     #[error(transparent)]
     Store(#[from] StoreError),

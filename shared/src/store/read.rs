@@ -34,7 +34,7 @@ pub struct DueGeneration {
 }
 
 impl Store {
-    async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key.into_item())).consistent_read(true);
         let answer = request.send().await.map_err(|error| StoreError::table("read an item", error))?;
         answer.item.map(items::read).transpose()

@@ -1,11 +1,15 @@
 //! One transaction: what it writes, and whose condition refused it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 
-use super::items::Item;
+use super::items::{Item, Key};
 use super::{Store, StoreError};
 use crate::clock::random_bytes;
 
@@ -19,45 +23,180 @@ pub(super) enum Role {
     Asset,
     Idempotency,
     ApiKey,
+    Pool,
+    Catalog,
 }
+
+/// Placeholders of an expression.
+type Names = HashMap<String, String>;
+type Values = HashMap<String, AttributeValue>;
 
 /// One item to be written.
 #[derive(Debug, Clone)]
 pub(super) struct Write {
     role: Role,
-    item: Item,
-    condition: Option<(&'static str, Vec<(&'static str, AttributeValue)>)>,
+    action: Action,
+    condition: Option<String>,
+    names: Names,
+    values: Values,
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    Put(Item),
+    Update { key: Item, expression: String },
+    Delete { key: Item },
 }
 
 impl Write {
     pub(super) fn always(role: Role, item: Item) -> Self {
-        Self { role, item, condition: None }
+        Self { role, action: Action::Put(item), condition: None, names: Names::new(), values: Values::new() }
     }
 
     pub(super) fn new(role: Role, item: Item) -> Self {
-        Self { role, item, condition: Some(("attribute_not_exists(pk)", Vec::new())) }
+        Self::always(role, item).only_if("attribute_not_exists(pk)")
     }
 
     pub(super) fn new_or_expired(role: Role, item: Item, now_s: AttributeValue) -> Self {
-        let condition = ("attribute_not_exists(pk) OR expires_at < :now", vec![(":now", now_s)]);
-        Self { role, item, condition: Some(condition) }
+        Self::always(role, item).only_if("attribute_not_exists(pk) OR expires_at < :now").with(":now", now_s)
     }
 
     pub(super) fn over_version(role: Role, item: Item, version: AttributeValue) -> Self {
-        Self { role, item, condition: Some(("version = :version", vec![(":version", version)])) }
+        Self::always(role, item).only_if("version = :version").with(":version", version)
     }
 
-    fn put(&self, table: &str) -> Result<Put, StoreError> {
-        let mut put = Put::builder().table_name(table).set_item(Some(self.item.clone()));
-        if let Some((expression, values)) = &self.condition {
-            put = put
-                .condition_expression(*expression)
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-            for (name, value) in values {
-                put = put.expression_attribute_values(*name, value.clone());
+    /// Changes single attributes of an item, which is made if it is not there.
+    pub(super) fn update(role: Role, key: Key, changes: Changes) -> Self {
+        let Changes { set, remove, conditions, names, values } = changes;
+        let clause = |word: &str, terms: Vec<String>| (!terms.is_empty()).then(|| format!("{word} {}", terms.join(", ")));
+        let clauses = [clause("SET", set), clause("REMOVE", remove)];
+        let expression = clauses.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let condition = (!conditions.is_empty()).then(|| conditions.join(" AND "));
+        Self { role, action: Action::Update { key: key.into_item(), expression }, condition, names, values }
+    }
+
+    /// Deletes an item, or finds it gone.
+    pub(super) fn delete(role: Role, key: Key) -> Self {
+        let action = Action::Delete { key: key.into_item() };
+        Self { role, action, condition: None, names: Names::new(), values: Values::new() }
+    }
+
+    fn only_if(self, condition: &str) -> Self {
+        Self { condition: Some(condition.to_owned()), ..self }
+    }
+
+    fn with(mut self, name: &str, value: AttributeValue) -> Self {
+        self.values.insert(name.to_owned(), value);
+        self
+    }
+
+    /// DynamoDB takes no empty map of placeholders.
+    fn placeholders(&self) -> (Option<Names>, Option<Values>) {
+        let names = (!self.names.is_empty()).then(|| self.names.clone());
+        let values = (!self.values.is_empty()).then(|| self.values.clone());
+        (names, values)
+    }
+
+    fn in_transaction(&self, table: &str) -> Result<TransactWriteItem, StoreError> {
+        let (names, values) = self.placeholders();
+        let refusal = self.condition.as_ref().map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
+        let item = TransactWriteItem::builder();
+        let item = match &self.action {
+            Action::Put(put) => Put::builder()
+                .table_name(table)
+                .set_item(Some(put.clone()))
+                .set_condition_expression(self.condition.clone())
+                .set_return_values_on_condition_check_failure(refusal)
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(values)
+                .build()
+                .map(|put| item.put(put)),
+            Action::Update { key, expression } => Update::builder()
+                .table_name(table)
+                .set_key(Some(key.clone()))
+                .update_expression(expression)
+                .set_condition_expression(self.condition.clone())
+                .set_return_values_on_condition_check_failure(refusal)
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(values)
+                .build()
+                .map(|update| item.update(update)),
+            Action::Delete { key } => {
+                Delete::builder().table_name(table).set_key(Some(key.clone())).build().map(|delete| item.delete(delete))
             }
+        };
+        item.map(|item| item.build()).map_err(|error| StoreError::table("take a write", error))
+    }
+}
+
+/// What an update sets and removes, and on which conditions, all of which have to hold. Attributes are named by placeholders: their names
+/// may contain `#`, or be words that DynamoDB keeps for itself.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    set: Vec<String>,
+    remove: Vec<String>,
+    conditions: Vec<String>,
+    names: Names,
+    values: Values,
+}
+
+/// What has to be so of an attribute.
+#[derive(Debug)]
+pub(super) enum Check {
+    Absent,
+    Equals(AttributeValue),
+    AbsentOrEquals(AttributeValue),
+    AbsentOrBelow(AttributeValue),
+    AtLeast(AttributeValue),
+}
+
+impl Changes {
+    pub(super) fn set(mut self, attribute: &str, value: AttributeValue) -> Self {
+        let term = format!("{} = {}", self.name(attribute), self.value(value));
+        self.set.push(term);
+        self
+    }
+
+    /// Adds to a number that is there.
+    pub(super) fn raise(mut self, attribute: &str, by: AttributeValue) -> Self {
+        let name = self.name(attribute);
+        let term = format!("{name} = {name} + {}", self.value(by));
+        self.set.push(term);
+        self
+    }
+
+    pub(super) fn remove(mut self, attribute: &str) -> Self {
+        let term = self.name(attribute);
+        self.remove.push(term);
+        self
+    }
+
+    pub(super) fn only_if(mut self, attribute: &str, check: Check) -> Self {
+        let name = self.name(attribute);
+        let condition = match check {
+            Check::Absent => format!("attribute_not_exists({name})"),
+            Check::Equals(value) => format!("{name} = {}", self.value(value)),
+            Check::AbsentOrEquals(value) => format!("(attribute_not_exists({name}) OR {name} = {})", self.value(value)),
+            Check::AbsentOrBelow(value) => format!("(attribute_not_exists({name}) OR {name} < {})", self.value(value)),
+            Check::AtLeast(value) => format!("{name} >= {}", self.value(value)),
+        };
+        self.conditions.push(condition);
+        self
+    }
+
+    fn name(&mut self, attribute: &str) -> String {
+        if let Some((placeholder, _)) = self.names.iter().find(|(_, known)| *known == attribute) {
+            return placeholder.clone();
         }
-        put.build().map_err(|error| StoreError::table("take a write", error))
+        let placeholder = format!("#n{}", self.names.len());
+        self.names.insert(placeholder.clone(), attribute.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let placeholder = format!(":v{}", self.values.len());
+        self.values.insert(placeholder.clone(), value);
+        placeholder
     }
 }
 
@@ -76,7 +215,7 @@ pub(super) enum Written {
     Refused(Vec<Conflict>),
 }
 
-/// How often a transaction that collided with another one is sent again.
+/// How often a write that collided with a transaction is sent again.
 const MAX_COLLISIONS: u32 = 20;
 
 impl Store {
@@ -84,10 +223,7 @@ impl Store {
     /// failed, so it is simply sent again. Source: DynamoDB developer guide, "Transaction conflict handling".
     pub(super) async fn transact(&self, writes: &[Write]) -> Result<Written, StoreError> {
         for collision in 0..MAX_COLLISIONS {
-            let items = writes
-                .iter()
-                .map(|write| Ok(TransactWriteItem::builder().put(write.put(&self.table)?).build()))
-                .collect::<Result<Vec<_>, StoreError>>()?;
+            let items = writes.iter().map(|write| write.in_transaction(&self.table)).collect::<Result<Vec<_>, StoreError>>()?;
             let error = match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
                 Ok(_) => return Ok(Written::Done),
                 Err(error) => error,
@@ -114,19 +250,63 @@ impl Store {
 
     /// A single conditional write; `false` when its condition refused it.
     pub(super) async fn put(&self, write: &Write) -> Result<bool, StoreError> {
-        let mut request = self.client.put_item().table_name(&self.table).set_item(Some(write.item.clone()));
-        if let Some((expression, values)) = &write.condition {
-            request = request.condition_expression(*expression);
-            for (name, value) in values {
-                request = request.expression_attribute_values(*name, value.clone());
+        self.put_returning(write).await.map(|written| written.is_some())
+    }
+
+    /// A single conditional write: the attributes that an update has set, as they are now; none when its condition refused it.
+    pub(super) async fn put_returning(&self, write: &Write) -> Result<Option<Item>, StoreError> {
+        for collision in 0..MAX_COLLISIONS {
+            match self.send(write).await? {
+                Sent::Done(attributes) => return Ok(Some(attributes)),
+                Sent::Refused => return Ok(None),
+                Sent::Collided => tokio::time::sleep(jitter(collision)).await,
             }
         }
-        match request.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {
-                Ok(false)
+        Err(StoreError::TooBusy { tries: MAX_COLLISIONS })
+    }
+
+    async fn send(&self, write: &Write) -> Result<Sent, StoreError> {
+        let (names, values) = write.placeholders();
+        match &write.action {
+            Action::Put(item) => {
+                let request = self.client.put_item().table_name(&self.table).set_item(Some(item.clone()));
+                let request = request.set_condition_expression(write.condition.clone());
+                let request = request.set_expression_attribute_names(names).set_expression_attribute_values(values);
+                request.send().await.map_or_else(Sent::judge, |_| Ok(Sent::Done(Item::new())))
             }
-            Err(error) => Err(StoreError::table("write an item", error)),
+            Action::Update { key, expression } => {
+                let request = self.client.update_item().table_name(&self.table).set_key(Some(key.clone()));
+                let request = request.update_expression(expression).set_condition_expression(write.condition.clone());
+                let request = request.set_expression_attribute_names(names).set_expression_attribute_values(values);
+                let answer = request.return_values(ReturnValue::UpdatedNew).send().await;
+                answer.map_or_else(Sent::judge, |answer| Ok(Sent::Done(answer.attributes.unwrap_or_default())))
+            }
+            Action::Delete { key } => {
+                let request = self.client.delete_item().table_name(&self.table).set_key(Some(key.clone()));
+                request.send().await.map_or_else(Sent::judge, |_| Ok(Sent::Done(Item::new())))
+            }
+        }
+    }
+}
+
+/// What became of a single write.
+#[derive(Debug)]
+enum Sent {
+    Done(Item),
+    Refused,
+    /// A transaction had the item in hand at that moment.
+    Collided,
+}
+
+impl Sent {
+    fn judge<E>(error: SdkError<E>) -> Result<Self, StoreError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        match error.code() {
+            Some("ConditionalCheckFailedException") => Ok(Self::Refused),
+            Some("TransactionConflictException") => Ok(Self::Collided),
+            Some(_) | None => Err(StoreError::table("write an item", error)),
         }
     }
 }

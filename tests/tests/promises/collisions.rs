@@ -6,8 +6,9 @@ use axum::http::{StatusCode, header};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
+use shared::catalog::manifest::MediaKind;
 use shared::credits::Credits;
-use shared::generation::{Generation, Order};
+use shared::generation::{Candidate, Generation, Order};
 use shared::ids::{AccountId, GenerationId};
 use shared::store::{Accepted, Store};
 use tests::{Setting, UNREAD, World};
@@ -103,8 +104,14 @@ async fn accept(world: &World, store: &Store, account: AccountId) -> Accepted {
     let (unix_ms, random) = world.stack.backend.id_parts();
     let order = Order {
         model: "placeholder".to_owned(),
-        provider: "placeholder".to_owned(),
-        catalog_version: 1,
+        kind: MediaKind::Image,
+        candidates: vec![Candidate {
+            model: "placeholder".to_owned(),
+            provider: "placeholder".to_owned(),
+            catalog_version: 1,
+            model_version: None,
+            params: None,
+        }],
         params: Map::from_iter([("prompt".to_owned(), Value::from("crowded"))]),
         inputs: Vec::new(),
         price_per_result: None,

@@ -41,7 +41,7 @@ impl Lab {
         let config = &world.stack.backend.config;
         let eye = Store::new(table, config.table.clone(), config.due_shards);
         let lab = Self { world, eye, order };
-        lab.swept(4).await;
+        lab.swept(lab.world.queries_of_a_tick().await).await;
         lab
     }
 
@@ -56,7 +56,7 @@ impl Lab {
     }
 
     fn reads_of_the_index(&self) -> u32 {
-        self.world.wire.counts().get("Query").copied().unwrap_or_default()
+        self.world.wire.looks()
     }
 
     async fn look(&self, id: GenerationId) -> Generation {
@@ -98,8 +98,8 @@ impl Lab {
         let (calls, was_cut) = (wire.seen(), cut.is_some() && !wire.is_waiting());
         // Whatever was left lying about comes back after its visibility time-out.
         let reads = self.reads_of_the_index();
-        self.world.later(Duration::from_secs(1_900));
-        self.swept(reads + 4).await;
+        self.world.later(Duration::from_secs(3_700));
+        self.swept(reads + self.world.queries_of_a_tick().await).await;
         Run { end, was_cut, calls }
     }
 

@@ -67,14 +67,14 @@ async fn a_throttled_submit_is_repeated_after_the_pause_that_was_asked_for() {
 async fn a_provider_that_throttles_for_good_is_given_up() {
     let world = World::start().await;
     for (model, provider) in PROVIDERS {
-        let id = world.create(model, "a fox [[throttle=9]]").await;
+        let id = world.create(model, "a fox [[throttle=99]]").await;
         let done = assert_failed(&world, &id, "throttled").await;
-        assert_eq!(attempts(&done).len(), 5);
+        assert_eq!(attempts(&done).len(), 30);
         assert!(attempts(&done).iter().all(|attempt| attempt["error"]["class"] == "throttled"));
         world.pass(Duration::from_secs(3_600)).await;
         world.at_rest().await;
         let submits = world.stack.simulators.journal().submits(provider);
-        assert_eq!((submits.len(), submits.iter().filter(|submit| submit.job.is_some()).count()), (5, 0));
+        assert_eq!((submits.len(), submits.iter().filter(|submit| submit.job.is_some()).count()), (30, 0));
     }
 }
 
@@ -85,7 +85,7 @@ async fn a_refused_key_is_our_affair_and_stays_secret() {
     let environment =
         vec![("REPLICATE_API_TOKEN", key.to_owned()), ("REPLICATE_BASE_URL", format!("http://127.0.0.1:{port}/_sim/replicate"))];
     let world = World::with(Setting { environment, port, ..Setting::default() }).await;
-    assert_eq!(world.stack.simulated, ["fal"]);
+    assert!(!world.stack.simulated.iter().any(|name| name == "replicate"));
     let id = world.create("flux-schnell", "a fox").await;
     let done = assert_failed(&world, &id, "provider_auth").await;
     assert_eq!(attempts(&done).len(), 1);

@@ -1,25 +1,35 @@
 //! The simulators over real HTTP on loopback.
-#![allow(clippy::unwrap_used, reason = "the test harness")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "the test harness")]
 
 mod fal;
+mod faults;
+mod gemini;
+mod huggingface;
+mod kie;
+mod minimax;
+mod openai;
+mod openrouter;
 mod replicate;
 mod restart;
+mod stability;
+mod wavespeed;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::provider::Provider;
 use super::{CallbackDelivery, Journal, Simulators, lock};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -80,13 +90,25 @@ impl World {
 
     /// A request with the key of the provider whose path it is.
     fn keyed(&self, method: &str, url: &str) -> reqwest::RequestBuilder {
-        let authorization = if url.contains("/_sim/replicate/") {
-            format!("Bearer {}", self.credential("REPLICATE_API_TOKEN"))
-        } else {
-            format!("Key {}", self.credential("FAL_KEY"))
+        let provider = Provider::ALL.into_iter().find(|provider| url.contains(&format!("/_sim/{}/", provider.name()))).unwrap();
+        let key = self.credential(provider.key_env());
+        let (name, value) = match provider {
+            Provider::Gemini => ("x-goog-api-key", key),
+            Provider::Fal => ("authorization", format!("Key {key}")),
+            _ => ("authorization", format!("Bearer {key}")),
         };
-        let method = method.parse().unwrap();
-        self.http.request(method, url).header("authorization", authorization)
+        self.http.request(method.parse().unwrap(), url).header(name, value)
+    }
+
+    /// Posts JSON to a path of the simulators, such as `/kie/api/v1/jobs/createTask`, with the provider's key.
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.keyed("POST", &format!("{}{path}", self.root)).json(body)).await
+    }
+
+    /// Posts a form to a path of the simulators, with the provider's key.
+    fn form(&self, path: &str, parts: &[(&str, &str, &[u8])]) -> reqwest::RequestBuilder {
+        let (content_type, body) = form(parts);
+        self.keyed("POST", &format!("{}{path}", self.root)).header("content-type", content_type).body(body)
     }
 
     async fn ask(&self, method: &str, url: &str) -> Answer {
@@ -160,10 +182,12 @@ impl Receiver {
 
 type ReceiverState = (mpsc::UnboundedSender<Arrival>, Arc<Mutex<VecDeque<u16>>>);
 
-async fn receive(State((sender, answers)): State<ReceiverState>, headers: HeaderMap, raw: Bytes) -> StatusCode {
-    let body = serde_json::from_slice(&raw).unwrap();
+/// A challenge is sent back, as its senders ask for; nothing else looks at the answer's body.
+async fn receive(State((sender, answers)): State<ReceiverState>, headers: HeaderMap, raw: Bytes) -> (StatusCode, Json<Value>) {
+    let body: Value = serde_json::from_slice(&raw).unwrap();
+    let answer = json!({"challenge": body["challenge"]});
     sender.send(Arrival { headers, raw, body }).unwrap_or_default();
-    StatusCode::from_u16(lock(&answers).pop_front().unwrap_or(200)).unwrap()
+    (StatusCode::from_u16(lock(&answers).pop_front().unwrap_or(200)).unwrap(), Json(answer))
 }
 
 /// Serves the simulators as the server does; their root.
@@ -189,6 +213,19 @@ fn picture(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
+}
+
+/// A form of (name, file name, bytes); a text where the file name is empty. Its content type, and the body.
+fn form(parts: &[(&str, &str, &[u8])]) -> (&'static str, Vec<u8>) {
+    let mut body = Vec::new();
+    for (name, file, bytes) in parts {
+        let file = if file.is_empty() { String::new() } else { format!("; filename=\"{file}\"\r\nContent-Type: image/png") };
+        body.extend(format!("--boundary\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").bytes());
+        body.extend_from_slice(bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--boundary--\r\n");
+    ("multipart/form-data; boundary=boundary", body)
 }
 
 /// Width, height and content type of a real picture.

@@ -130,7 +130,7 @@ fn results_that_did_not_come_are_not_charged() {
     let stored = |results: usize| {
         let mut life = life.clone();
         for event in [
-            Event::Claim,
+            Event::Claim { key: None, holds_slot: false },
             Event::Succeeded { attempt: 1, job: None, outcome: Outcome { sources: vec![Source::Drawing; results] } },
             Event::Stored { attempt: 1, results: vec![stored_file(); results] },
         ] {

@@ -6,12 +6,16 @@ use super::{EVENTS, check, rules};
 
 const QUEUED: &str = "
     ? claim                  -> submitting, due 30s
+    ? wait                   -> queued in line, due 60s
+    ? wait retry 20s         -> queued in line, dispatch in 20s, due 80s
+    ? pass_over              -> too late
     ? accepted 1             -> stale
     ? accepted 0             -> stale
     ? failed 1 throttled     -> stale
     ? failed 0 throttled     -> stale
     ? succeeded 0            -> stale
     ? lost 1                 -> stale
+    ? key_refused 1 provider_auth -> stale
     ? succeeded 1            -> stale
     ? provider_canceled 1    -> stale
     ? asking 1               -> stale
@@ -35,6 +39,7 @@ const QUEUED_AGAIN: &str = "
     ? accepted 1             -> already so
     ? failed 1 throttled     -> already so
     ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> already so
     ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> already so
     ? asking 1               -> already so
@@ -53,10 +58,13 @@ const QUEUED_AGAIN: &str = "
 const SUBMITTING: &str = "
     claim                    -> submitting, due 30s
     ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
     ? accepted 1             -> running, nudge in 10s, due 10s
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> unconfirmed, due 300s
+    ? key_refused 1 provider_auth -> queued, dispatch in 0s, due 60s
     ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> already so
@@ -76,10 +84,13 @@ const RUNNING: &str = "
     claim                    -> submitting, due 30s
     accepted 1               -> running, nudge in 10s, due 10s
     ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
     ? accepted 1             -> already so
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> failed provider_auth, release 7
     ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> not yet
@@ -102,10 +113,13 @@ const UNCONFIRMED: &str = "
     claim                    -> submitting, due 30s
     lost 1                   -> unconfirmed, due 300s
     ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
     ? accepted 1             -> running, nudge in 10s, due 10s
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> queued, dispatch in 0s, due 60s
     ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> already so
@@ -126,9 +140,12 @@ const COLLECTING: &str = "
     accepted 1               -> running, nudge in 10s, due 10s
     succeeded 1              -> collecting, try 0, collect, due 60s
     ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
     ? accepted 1             -> already so
     ? failed 1 moderated     -> already so
     ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> already so
     ? succeeded 1            -> already so
     ? provider_canceled 1    -> already so
     ? asking 1               -> already so
@@ -149,9 +166,12 @@ const SUCCEEDED: &str = "
     succeeded 1              -> collecting, try 0, collect, due 60s
     stored 1                 -> succeeded, charge 7 of 7, file 1
     ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> too late
     ? succeeded 1            -> already so
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so
@@ -170,9 +190,12 @@ const FAILED: &str = "
     claim                    -> submitting, due 30s
     failed 1 moderated       -> failed moderated, release 7
     ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> too late
     ? succeeded 1            -> failed moderated, collect, due 60s, late 1 collecting, try 0
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so
@@ -192,9 +215,12 @@ const CANCELED: &str = "
     cancel                   -> submitting, canceling, due 30s
     provider_canceled 1      -> canceled, release 7
     ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> too late
     ? succeeded 1            -> canceled, collect, due 60s, late 1 collecting, try 0
     ? provider_canceled 1    -> already so
     ? asking 1               -> already so
@@ -215,9 +241,12 @@ const LATE: &str = "
     failed 1 moderated       -> failed moderated, release 7
     succeeded 1              -> failed moderated, collect, due 60s, late 1 collecting, try 0
     ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> too late
     ? succeeded 1            -> already so
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so

@@ -11,22 +11,30 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, json};
 
 use super::{Backoff, Decision, Event, Rules, Send, Unchanged, decide};
+use crate::catalog::manifest::MediaKind;
 use crate::credits::Credits;
 use crate::failure::{Failure, FailureClass, Policies};
-use crate::generation::{Ambiguity, AttemptResult, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult};
+use crate::generation::{
+    Ambiguity, AttemptResult, Candidate, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult,
+};
 use crate::ids::{AccountId, AssetId, GenerationId};
 use crate::ledger::{Account, Entry, Posting};
+use crate::pool::Waiting;
 
 mod books;
+mod chains;
 mod matrix;
 mod property;
 mod table;
 
 /// Every kind of event, by the word that scripts use for it.
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 19] = [
     "claim",
+    "wait",
+    "pass_over",
     "accepted",
     "failed",
+    "key_refused",
     "lost",
     "succeeded",
     "provider_canceled",
@@ -51,13 +59,16 @@ struct Details {
     progress: Option<u8>,
 }
 
-fn event(word: &str, attempt: u32, details: &Details) -> Event {
+fn event(word: &str, attempt: u32, details: &Details, now: Timestamp) -> Event {
     let failure = Failure::new(details.class, "as told");
     let job = details.job.clone();
     match word {
-        "claim" => Event::Claim,
+        "claim" => Event::Claim { key: None, holds_slot: false },
+        "wait" => Event::Wait { waiting: Some(place()), until: details.retry_after.map(|after| now + after) },
+        "pass_over" => Event::PassOver,
         "accepted" => Event::Accepted { attempt, job: job.unwrap_or_else(|| provider_job(attempt)) },
         "failed" => Event::Failed { attempt, failure, retry_after: details.retry_after },
+        "key_refused" => Event::KeyRefused { attempt, failure },
         "lost" => Event::Lost { attempt, reason: Ambiguity::TimedOut },
         "succeeded" => Event::Succeeded { attempt, job, outcome: Outcome { sources: vec![Source::Link("https://x/1".into())] } },
         "provider_canceled" => Event::ProviderCanceled { attempt },
@@ -75,13 +86,28 @@ fn event(word: &str, attempt: u32, details: &Details) -> Event {
     }
 }
 
+/// A place in the line of provider `p`.
+fn place() -> Waiting {
+    Waiting::new("p", AccountId::from_parts(1, [1; 10]), 1, GenerationId::from_parts(1, [2; 10]))
+}
+
+fn candidate(provider: &str) -> Candidate {
+    Candidate {
+        model: format!("{provider}/m"),
+        provider: provider.to_owned(),
+        catalog_version: 1,
+        model_version: None,
+        params: None,
+    }
+}
+
 fn provider_job(attempt: u32) -> Job {
     Job { id: format!("job-{attempt}"), facts: [("url".to_owned(), "https://x".to_owned())].into() }
 }
 
 fn stored_file() -> StoredResult {
     let asset = AssetId::from_parts(1, [3; 10]);
-    StoredResult { asset, key: "results/1".into(), bytes: 9, content_type: "image/png".into() }
+    StoredResult { asset, key: "results/1".into(), bytes: 9, content_type: "image/png".into(), text: None }
 }
 
 fn seconds(s: i64) -> SignedDuration {
@@ -108,6 +134,8 @@ fn rules() -> Rules {
         retry: Backoff { first: seconds(2), growth_percent: 300, max: seconds(50) },
         submit_repeat_safe: false,
         max_attempts: 3,
+        max_attempts_before_next: 2,
+        max_throttled: 6,
         collect_for: seconds(400),
         requeue_every: seconds(60),
         queue_limit: seconds(3600),
@@ -138,11 +166,11 @@ impl Life {
         let account = AccountId::from_parts(1, [1; 10]);
         let order = Order {
             model: "m".into(),
-            provider: "p".into(),
-            catalog_version: 1,
+            kind: MediaKind::Image,
             params: Map::new(),
             inputs: Vec::new(),
             price_per_result: None,
+            candidates: vec![candidate("p")],
         };
         let generation = Generation::accept(id, account, order, credits(hold), now, now + due_in);
         let mut life = Self { generation, account: Account::open(account, now), entries: Vec::new(), now };
@@ -174,7 +202,19 @@ impl Life {
 /// Plays a script against a new generation with a hold of 7 out of 100 credits. Returns each state in which an event was tried.
 #[track_caller]
 fn check(rules: &Rules, script: &str) -> BTreeSet<(&'static str, &'static str)> {
+    play(Life::new(100, 7, seconds(60)), rules, script)
+}
+
+/// As [`check`], with an order that `p`, and failing that `q`, is to make.
+#[track_caller]
+fn check_chain(rules: &Rules, script: &str) {
     let mut life = Life::new(100, 7, seconds(60));
+    life.generation.order.candidates.push(candidate("q"));
+    play(life, rules, script);
+}
+
+#[track_caller]
+fn play(mut life: Life, rules: &Rules, script: &str) -> BTreeSet<(&'static str, &'static str)> {
     let mut tried = BTreeSet::new();
     let (mut expected, mut actual) = (Vec::new(), Vec::new());
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -188,7 +228,7 @@ fn check(rules: &Rules, script: &str) -> BTreeSet<(&'static str, &'static str)> 
         } else if let Some(wait) = words.next_if(|word| word.starts_with('+')) {
             life.now += seconds(wait[1..].trim_end_matches('s').parse().expect("`+<seconds>s`"));
         }
-        let event = parse(&words.collect::<Vec<_>>());
+        let event = parse(&words.collect::<Vec<_>>(), life.now);
         let word = EVENTS.into_iter().find(|word| told.split_whitespace().any(|told| told == *word)).expect("parsed");
         tried.insert((life.generation.state.phase(), word));
         let decided = decide(&life.generation, &event, rules, life.now);
@@ -209,7 +249,7 @@ fn check(rules: &Rules, script: &str) -> BTreeSet<(&'static str, &'static str)> 
 }
 
 /// `<event> [attempt] [failure class] [retry <n>s] [<n>%] [job]`
-fn parse(words: &[&str]) -> Event {
+fn parse(words: &[&str], now: Timestamp) -> Event {
     let mut details = Details { class: FailureClass::ProviderFailed, retry_after: None, job: None, progress: None };
     let mut attempt = 0;
     let number = |text: &str| text.trim_end_matches(['s', '%']).parse().expect("a number");
@@ -227,7 +267,7 @@ fn parse(words: &[&str]) -> Event {
             details.class = serde_json::from_value(json!(word)).expect("a failure class");
         }
     }
-    event(words[0], attempt, &details)
+    event(words[0], attempt, &details, now)
 }
 
 fn describe(decided: &Result<Decision, Unchanged>, now: Timestamp) -> String {
@@ -276,6 +316,12 @@ fn describe_state(generation: &Generation) -> String {
         | State::Succeeded { .. }
         | State::Canceled { .. } => phase.to_owned(),
     };
+    if let State::Queued { waiting: Some(_), .. } = generation.state {
+        text += " in line";
+    }
+    if generation.candidate > 0 {
+        text += &format!(" by {}", generation.candidate().provider);
+    }
     if generation.cancel_requested_at.is_some() && !generation.state.is_terminal() {
         text += ", canceling";
     }

@@ -79,13 +79,18 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 fn any_rules() -> impl Strategy<Value = Rules> {
     let billed = subsequence(FailureClass::ALL.to_vec(), 0..=11);
     let repeated = subsequence(FailureClass::ALL.to_vec(), 0..=11);
+    let passed_on = subsequence(FailureClass::ALL.to_vec(), 0..=11);
     let attempts = prop_oneof![1 => Just(1), 4 => 2..=4_u32];
-    (any::<bool>(), attempts, 1..=4_u32, option::weighted(0.3, (billed, repeated))).prop_map(
+    (any::<bool>(), attempts, 1..=4_u32, option::weighted(0.3, (billed, repeated, passed_on))).prop_map(
         |(safe, attempts, tries, exceptions)| {
-            let policies = exceptions.map(|(billed, repeated)| {
+            let policies = exceptions.map(|(billed, repeated, passed_on)| {
                 let policy = |class: &FailureClass| {
                     let charge = if billed.contains(class) { "full" } else { "none" };
-                    let retry = if repeated.contains(class) { "same" } else { "no" };
+                    let retry = match (repeated.contains(class), passed_on.contains(class)) {
+                        (true, _) => "same",
+                        (false, true) => "next",
+                        (false, false) => "no",
+                    };
                     (
                         json!(class).as_str().expect("a word").to_owned(),
                         json!({"charge": charge, "retry": retry, "alarm": "nobody"}),
@@ -97,6 +102,8 @@ fn any_rules() -> impl Strategy<Value = Rules> {
             Rules {
                 submit_repeat_safe: safe,
                 max_attempts: attempts,
+                max_attempts_before_next: attempts.min(2),
+                max_throttled: attempts + 1,
                 collect_for: seconds(i64::from(tries) * 100),
                 // Short, so that waiting for it does not take most of the test's time.
                 queue_limit: seconds(600),
@@ -121,16 +128,17 @@ fn no_history_closes_a_hold_twice_or_never_ends() {
     let seen = RefCell::new(BTreeSet::new());
     let config = config();
     let thorough = config.cases >= 2_000;
-    let histories = (any_rules(), 0..=25_u64, moves(), any::<bool>());
-    let result = TestRunner::new(config).run(&histories, |(rules, hold, moves, provider_answers)| {
+    let histories = (any_rules(), 0..=25_u64, moves(), any::<bool>(), 1..=3_usize);
+    let result = TestRunner::new(config).run(&histories, |(rules, hold, moves, provider_answers, candidates)| {
         let mut life = Life::new(25, hold, rules.requeue_every);
+        life.generation.order.candidates = ["p", "q", "r"].iter().take(candidates).map(|name| candidate(name)).collect();
         for step in &moves {
             match step.wait {
                 Wait::Seconds(s) => life.now += seconds(s),
                 Wait::UntilDue if life.generation.due_at.is_some() => life.wait_until_due(),
                 Wait::UntilDue => {}
             }
-            let event = event(step.word, step.who.attempt(&life.generation), &step.details);
+            let event = event(step.word, step.who.attempt(&life.generation), &step.details, life.now);
             apply(&mut life, &event, &rules);
             seen.borrow_mut().extend(landmarks(&life.generation));
         }
@@ -149,6 +157,8 @@ fn no_history_closes_a_hold_twice_or_never_ends() {
             "late stored",
             "late lost",
             "second attempt",
+            "in line",
+            "next candidate",
         ]);
         assert_eq!(*seen.borrow(), all.collect(), "the histories do not come everywhere");
     }
@@ -161,6 +171,12 @@ fn landmarks(generation: &Generation) -> Vec<&'static str> {
     }
     if generation.attempt() == 2 {
         seen.push("second attempt");
+    }
+    if let State::Queued { waiting: Some(_), .. } = generation.state {
+        seen.push("in line");
+    }
+    if generation.candidate > 0 {
+        seen.push("next candidate");
     }
     seen.extend(generation.late.as_ref().map(|late| match late.state {
         LateState::Collecting { .. } if generation.state.is_terminal() => "late collecting",
@@ -214,7 +230,7 @@ fn due_when_its_state_says(now: Timestamp, decision: &Decision, rules: &Rules, t
     let new = &decision.next;
     let late = new.late.as_ref().is_some_and(|late| matches!(late.state, LateState::Collecting { .. }));
     match &new.state {
-        State::Queued { not_before } => assert!(new.due_at > Some(*not_before), "{}", told()),
+        State::Queued { not_before, .. } => assert!(new.due_at > Some(*not_before), "{}", told()),
         State::Claimed { lease_until } => assert_eq!(new.due_at, Some(*lease_until), "{}", told()),
         State::Collecting { .. } => {
             let latest = now + rules.collect_lease.max(rules.queue_limit);
@@ -231,18 +247,25 @@ fn due_when_its_state_says(now: Timestamp, decision: &Decision, rules: &Rules, t
     }
 }
 
-/// A new attempt is claimed only when the fate of all earlier ones is known, and there are never too many.
+/// A new attempt is claimed only when the fate of all earlier ones is known, or the time for evidence is over; and there are never too many.
 fn pays_for_one_job_at_a_time(decision: &Decision, rules: &Rules, told: &dyn Fn() -> String) {
     let attempts = &decision.next.attempts;
-    assert!(attempts.len() <= rules.max_attempts as usize, "{}", told());
+    let candidates = decision.next.order.candidates.len();
+    assert!(decision.next.candidate < candidates, "{}", told());
+    for candidate in 0..candidates {
+        let here = attempts.iter().filter(|attempt| attempt.candidate == candidate).count();
+        assert!(here <= rules.max_attempts.max(rules.max_throttled) as usize, "{}", told());
+    }
     assert!(attempts.iter().zip(1..).all(|(attempt, number)| attempt.number == number), "{}", told());
-    if let Some((_, earlier)) = attempts.split_last() {
-        let known = earlier.iter().all(|attempt| match attempt.result {
+    for (earlier, later) in attempts.iter().zip(attempts.iter().skip(1)) {
+        let known = match earlier.result {
             AttemptResult::Failed { .. } | AttemptResult::Succeeded => true,
-            AttemptResult::Submitting | AttemptResult::Accepted | AttemptResult::Unconfirmed { .. } | AttemptResult::Canceled => {
-                false
+            AttemptResult::Unconfirmed { .. } => {
+                earlier.answered_at.is_some_and(|lost| lost + rules.unconfirmed_for <= later.claimed_at)
+                    && later.candidate > earlier.candidate
             }
-        });
+            AttemptResult::Submitting | AttemptResult::Accepted | AttemptResult::Canceled => false,
+        };
         assert!(known, "an earlier job may still be alive: {}", told());
     }
     assert!(decision.attempt.is_none_or(|number| attempts.iter().any(|attempt| attempt.number == number)), "{}", told());

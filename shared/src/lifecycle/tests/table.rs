@@ -168,15 +168,15 @@ fn a_certain_refusal_is_tried_again_up_to_the_limit() {
     check(
         &rules(),
         "claim                            -> submitting, due 30s
-         failed 1 throttled retry 20s     -> queued, dispatch in 20s, due 80s
-         failed 1 throttled retry 20s     -> already so
+         failed 1 unavailable retry 20s     -> queued, dispatch in 20s, due 80s
+         failed 1 unavailable retry 20s     -> already so
          +19s claim                       -> not yet
          +1s claim                        -> submitting, due 30s
-         failed 1 throttled               -> stale
+         failed 1 unavailable               -> stale
          failed 2 unavailable             -> queued, dispatch in 6s, due 66s
          @due due                         -> queued, dispatch in 0s, due 86s
          claim                            -> submitting, due 30s
-         failed 3 throttled retry 20s     -> failed throttled, release 7
+         failed 3 unavailable retry 20s     -> failed unavailable, release 7
          claim                            -> already so",
     );
     check(&rules(), "claim -> submitting, due 30s\n failed 1 throttled retry 9999s -> queued, dispatch in 900s, due 960s");
