@@ -58,8 +58,8 @@ async fn texts_are_shown_and_kept() {
     for (model, provider, kind) in [
         ("gemini-flash", "gemini", "text/plain"),
         ("gemini/json", "gemini", "application/json"),
-        ("flash", "openrouter", "text/plain"),
-        ("flash/json", "openrouter", "application/json"),
+        ("flash-text", "openrouter", "text/plain"),
+        ("flash-text/json", "openrouter", "application/json"),
     ] {
         let world = World::start().await;
         let id = world.create(model, "What does the fox say?").await;
