@@ -13,13 +13,15 @@ use shared::catalog::Catalog;
 use shared::clock::{Clock, random_bytes};
 use shared::config::{Config, SUBMIT_TIMEOUT, base_url_variable, limit_variables};
 use shared::credits::Credits;
-use shared::ids::AccountId;
+use shared::ids::{AccountId, ApiKeyId};
+use shared::keys::{ApiKey, Scope, key_of, shown};
+use shared::ledger::{Account, Posting, SpendingLimits};
 use shared::live_catalog::LiveCatalog;
 use shared::queue::{MemoryQueues, Queue};
 use shared::results::Bucket;
 use shared::secrets::Secrets;
 use shared::signature::fingerprint;
-use shared::store::{ApiKey, Store};
+use shared::store::{Changed, FiledKey, Store};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -84,6 +86,7 @@ pub struct Stack {
 #[derive(Serialize, Deserialize)]
 struct Developer {
     account: AccountId,
+    key: ApiKeyId,
     api_key: String,
     callback_secret: String,
 }
@@ -115,11 +118,8 @@ impl Stack {
         let secrets_file = data.join(SECRETS_FILE);
         let built = Functions::build(&template, &options, &api, &simulators, &table, &s3, &queues, &clock, &secrets_file)?;
         let backend = built.backends.get("dispatch").cloned().context("the template has no function `dispatch`")?;
-        let credits = Credits::new(OPENING_CREDITS)?;
-        backend.store.open_account(developer.account, credits, backend.now()).await?;
-        let scopes = ["user", "admin"].map(str::to_owned).to_vec();
-        let key = ApiKey { account: developer.account, scopes, created_at: backend.now() };
-        backend.store.put_api_key(&fingerprint(developer.api_key.as_bytes()), &key).await?;
+        let scopes = vec![Scope::User, Scope::Admin];
+        open_account(&backend, developer.account, OPENING_CREDITS, developer.key, &developer.api_key, scopes).await?;
 
         let invoker = Arc::new(Invoker::new(&template, &functions::handlers(built.backends))?);
         let gateway = Arc::new(Gateway::new(&template, Arc::clone(&invoker), clock.clone()));
@@ -152,14 +152,48 @@ impl Stack {
 
     /// Opens another account with its own key, for trying what accounts see of each other.
     pub async fn open_account(&self, credits: u64) -> Result<(AccountId, String)> {
-        let now = self.backend.now();
         let (unix_ms, random) = self.backend.id_parts();
-        let account = AccountId::from_parts(unix_ms, random);
-        let api_key = new_key();
-        self.backend.store.open_account(account, Credits::new(credits)?, now).await?;
-        let key = ApiKey { account, scopes: vec!["user".to_owned()], created_at: now };
-        self.backend.store.put_api_key(&fingerprint(api_key.as_bytes()), &key).await?;
+        let (account, id) = (AccountId::from_parts(unix_ms, random), ApiKeyId::from_parts(unix_ms, random_bytes()));
+        let api_key = key_of(random_bytes());
+        open_account(&self.backend, account, credits, id, &api_key, vec![Scope::User]).await?;
         Ok((account, api_key))
+    }
+}
+
+/// Opens an account with one key; what is there already stays as it is.
+async fn open_account(
+    backend: &Backend,
+    account: AccountId,
+    credits: u64,
+    id: ApiKeyId,
+    key: &str,
+    scopes: Vec<Scope>,
+) -> Result<()> {
+    let now = backend.now();
+    let grant = Posting::Grant { reference: "opening".to_owned(), amount: Credits::new(credits)?, ends_at: None, note: None };
+    let action = backend.action(account, None, "open_account", &account.to_string(), None);
+    let opened = backend.store.open_account(&Account::open(account, now), Some(&grant), &action, None, now).await?;
+    if let Changed::Refused(refusal) = opened {
+        bail!("the account cannot be opened: {refusal}");
+    }
+    let api_key = ApiKey {
+        id,
+        account,
+        prefix: shown(key),
+        name: None,
+        scopes,
+        limits: SpendingLimits::default(),
+        requests_per_second: None,
+        created_at: now,
+        expires_at: None,
+        revoked_at: None,
+        replaces: None,
+    };
+    let action = backend.action(account, None, "create_key", &id.to_string(), None);
+    let filed = FiledKey { hash: fingerprint(key.as_bytes()), key: api_key };
+    match backend.store.add_key(&filed, &action, now).await? {
+        Changed::Done(_) | Changed::AlreadySo => Ok(()),
+        Changed::Refused(refusal) => bail!("the API key cannot be filed: {refusal}"),
     }
 }
 
@@ -339,10 +373,6 @@ fn lock(data: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn new_key() -> String {
-    format!("dk_{}", hex::encode(random_bytes::<24>()))
-}
-
 impl Developer {
     fn load_or_make(path: &Path, clock: &Clock) -> Result<Self> {
         if let Ok(text) = std::fs::read_to_string(path) {
@@ -354,7 +384,8 @@ impl Developer {
         let unix_ms = u64::try_from(clock.now().as_millisecond()).unwrap_or(0);
         let developer = Self {
             account: AccountId::from_parts(unix_ms, random_bytes()),
-            api_key: new_key(),
+            key: ApiKeyId::from_parts(unix_ms, random_bytes()),
+            api_key: key_of(random_bytes()),
             callback_secret: hex::encode(random_bytes::<32>()),
         };
         write_private(path, &serde_json::to_string_pretty(&developer)?)?;

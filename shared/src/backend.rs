@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError};
 use crate::failure::Alarm;
 use crate::generation::{Candidate, Generation, LateState, State};
 use crate::http_guard::{Outbound, Policy};
-use crate::ids::GenerationId;
+use crate::ids::{AccountId, ActionId, ApiKeyId, GenerationId};
 use crate::lifecycle::{self, Event, Unchanged};
 use crate::live_catalog::LiveCatalog;
 use crate::messages::Outgoing;
@@ -24,7 +24,7 @@ use crate::provider::jwks::KeySets;
 use crate::queue::Queue;
 use crate::results::Bucket;
 use crate::secrets::Secrets;
-use crate::store::{CommitError, Store, StoreError};
+use crate::store::{Action, CommitError, Store, StoreError};
 
 /// The clients and the configuration.
 #[derive(Clone)]
@@ -126,6 +126,20 @@ impl Backend {
     /// Ten bytes for a new id.
     pub fn id_parts(&self) -> (u64, [u8; 10]) {
         (u64::try_from(self.now().as_millisecond()).unwrap_or(0), random_bytes())
+    }
+
+    /// What an operator does now; `by`: with which key.
+    pub fn action(&self, account: AccountId, by: Option<ApiKeyId>, what: &str, about: &str, reason: Option<&str>) -> Action {
+        let (unix_ms, random) = self.id_parts();
+        Action {
+            id: ActionId::from_parts(unix_ms, random),
+            account,
+            at: self.now(),
+            by,
+            what: what.to_owned(),
+            about: about.to_owned(),
+            reason: reason.map(str::to_owned),
+        }
     }
 
     /// What is on offer now.

@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::api::Problem;
+use crate::backend::Backend;
 use crate::catalog::Params;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ApiKeyId};
+use crate::keys::Scope;
 use crate::store::StoreError;
 
 /// The largest request body, in bytes. Media travel by presigned upload.
@@ -20,41 +22,57 @@ pub const MAX_BODY_BYTES: usize = 1_000_000;
 pub struct Caller {
     /// Whose credits and data it is about.
     pub account: AccountId,
+    /// With which key.
+    pub key: ApiKeyId,
 }
 
 /// What the authorizer puts into the request's context.
 pub mod context {
     /// The account of a good key.
     pub const ACCOUNT: &str = "account";
+    /// The id of the key.
+    pub const KEY: &str = "key";
     /// What the key may do: words separated by spaces.
     pub const SCOPES: &str = "scopes";
+    /// From when on the key opens nothing; left out: until it is revoked. The gateway remembers the rest for a while.
+    pub const ENDS_AT: &str = "ends_at";
 }
-
-/// The scope of keys that may change the catalog and see how providers stand.
-const ADMIN: &str = "admin";
 
 /// The segments of the path: `["v1", "generations", "gen_…"]`.
 pub fn segments(request: &Request) -> Vec<&str> {
     request.uri().path().trim_matches('/').split('/').collect()
 }
 
-/// Who asks. A key that is not good reaches us without an account, so that the answer can say so; an HTTP API's own refusal cannot.
-pub fn caller(request: &Request) -> Result<Caller, Problem> {
-    match authorized(request, context::ACCOUNT).and_then(|account| account.parse().ok()) {
-        Some(account) => Ok(Caller { account }),
-        None => Err(unauthenticated()),
-    }
+/// Who asks, with a key that may read the account's own.
+pub fn reader(backend: &Backend, request: &Request) -> Result<Caller, Problem> {
+    caller(backend, request, &[Scope::User, Scope::Read], "for reading; use one with the scope `read` or `user`")
 }
 
-/// Who asks, with a key that has the scope `admin`.
-pub fn admin(request: &Request) -> Result<Caller, Problem> {
-    let caller = caller(request)?;
-    let mut scopes = authorized(request, context::SCOPES).unwrap_or_default().split(' ');
-    if scopes.any(|scope| scope == ADMIN) {
-        return Ok(caller);
+/// Who asks, with a key that may spend the account's credits and change what is its own.
+pub fn user(backend: &Backend, request: &Request) -> Result<Caller, Problem> {
+    caller(backend, request, &[Scope::User], "for this; use one with the scope `user`")
+}
+
+/// Who asks, with a key that may administrate.
+pub fn admin(backend: &Backend, request: &Request) -> Result<Caller, Problem> {
+    caller(backend, request, &[Scope::Admin], "for administration; use one with the scope `admin`")
+}
+
+/// A key that is not good reaches us without an account, so that the answer can say so; an HTTP API's own refusal cannot.
+fn caller(backend: &Backend, request: &Request, any_of: &[Scope], purpose: &str) -> Result<Caller, Problem> {
+    let id = |name| authorized(request, name);
+    let account = id(context::ACCOUNT).and_then(|account| account.parse().ok());
+    let key = id(context::KEY).and_then(|key| key.parse().ok());
+    let (Some(account), Some(key)) = (account, key) else { return Err(unauthenticated()) };
+    let ends_at: Option<Timestamp> = id(context::ENDS_AT).and_then(|end| end.parse().ok());
+    if ends_at.is_some_and(|end| end <= backend.now()) {
+        return Err(unauthenticated());
     }
-    let detail = "this API key is not for administration; use one with the scope `admin`";
-    Err(Problem::new(403, "forbidden", "Forbidden", detail))
+    let mut scopes = id(context::SCOPES).unwrap_or_default().split(' ').filter_map(Scope::of);
+    if scopes.any(|scope| any_of.contains(&scope)) {
+        return Ok(Caller { account, key });
+    }
+    Err(Problem::new(403, "forbidden", "Forbidden", format!("this API key is not {purpose}")))
 }
 
 /// What the authorizer put into the request's context under this name.
@@ -64,8 +82,9 @@ fn authorized<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     gateway.authorizer.as_ref()?.fields.get(name)?.as_str()
 }
 
-fn unauthenticated() -> Problem {
-    let detail = "the API key is missing, unknown or revoked: send `Authorization: Bearer <api key>`";
+/// The refusal of a key that opens nothing.
+pub fn unauthenticated() -> Problem {
+    let detail = "the API key is missing, unknown, expired or revoked: send `Authorization: Bearer <api key>`";
     Problem::new(401, "unauthenticated", "Not authenticated", detail)
 }
 
@@ -184,6 +203,10 @@ impl From<StoreError> for Problem {
         tracing::error!(error = &error as &dyn std::error::Error, "the table did not serve a request");
         match error {
             StoreError::Table { .. } | StoreError::TooBusy { .. } => Self::unavailable(),
+            StoreError::InFlight { .. } => {
+                let detail = "a request with this `Idempotency-Key` is in progress; ask again in a moment to get its answer";
+                Self::new(409, "request_in_progress", "Request in progress", detail).retry_after(1)
+            }
             StoreError::Encoding(_) | StoreError::Books { .. } | StoreError::Missing { .. } | StoreError::TooLarge { .. } => {
                 Self::internal()
             }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use crate::catalog::manifest::MediaKind;
 use crate::credits::Credits;
 use crate::failure::Failure;
-use crate::ids::{AccountId, AssetId, GenerationId};
+use crate::ids::{AccountId, ApiKeyId, AssetId, GenerationId};
+use crate::ledger::{Hold, Taken};
 use crate::pool::{KeyId, Waiting};
 
 /// The record. Changed only by [`crate::lifecycle::decide`]; each change raises `version` by one.
@@ -27,6 +28,8 @@ pub struct Generation {
     pub order: Order,
     /// The credits set aside for it: the price.
     pub hold: Credits,
+    /// Where they came from.
+    pub funds: Funds,
     /// Which of the order's candidates it is to be made by.
     pub candidate: usize,
     /// Every claim so far, oldest first; the last one is the current one.
@@ -56,6 +59,15 @@ pub struct Order {
     pub price_per_result: Option<Credits>,
     /// Who may make it, in order of preference; never empty.
     pub candidates: Vec<Candidate>,
+}
+
+/// What the hold of a generation was made of, to be put back as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Funds {
+    /// The API key that asked for it; none when an operator did.
+    pub key: Option<ApiKeyId>,
+    /// The part that came from credits with an end.
+    pub from: Vec<Taken>,
 }
 
 /// One model that can make what was ordered.
@@ -282,8 +294,16 @@ pub enum LateState {
 }
 
 impl Generation {
-    /// A new generation in the queue; its hold is posted by the same transaction that writes it.
-    pub fn accept(id: GenerationId, account: AccountId, order: Order, hold: Credits, now: Timestamp, due_at: Timestamp) -> Self {
+    /// A new generation in the queue; its hold is posted by the same transaction that writes it, which adds what the hold was taken from.
+    pub fn accept(
+        id: GenerationId,
+        account: AccountId,
+        order: Order,
+        hold: Credits,
+        key: Option<ApiKeyId>,
+        now: Timestamp,
+        due_at: Timestamp,
+    ) -> Self {
         Self {
             id,
             account,
@@ -291,6 +311,7 @@ impl Generation {
             created_at: now,
             order,
             hold,
+            funds: Funds { key, from: Vec::new() },
             candidate: 0,
             attempts: Vec::new(),
             cancel_requested_at: None,
@@ -298,6 +319,12 @@ impl Generation {
             due_at: Some(due_at),
             late: None,
         }
+    }
+
+    /// The hold that was posted for it.
+    pub fn hold(&self) -> Hold {
+        let Funds { key, from } = self.funds.clone();
+        Hold { generation: self.id, amount: self.hold, key, held_at: self.created_at, from }
     }
 
     /// The number of the current attempt; 0 before the first claim.

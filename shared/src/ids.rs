@@ -86,6 +86,18 @@ id!(
     "asset_"
 );
 
+id!(
+    /// An API key, without being the key.
+    ApiKeyId,
+    "key_"
+);
+
+id!(
+    /// Something an operator did by hand.
+    ActionId,
+    "act_"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

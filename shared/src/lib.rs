@@ -10,6 +10,7 @@ pub mod credits;
 pub mod failure;
 pub mod generation;
 pub mod ids;
+pub mod keys;
 pub mod ledger;
 pub mod lifecycle;
 pub mod messages;
@@ -36,6 +37,8 @@ pub mod config;
 pub mod endpoint;
 #[cfg(feature = "io")]
 pub mod http_guard;
+#[cfg(feature = "io")]
+pub mod idempotency;
 #[cfg(feature = "io")]
 pub mod live_catalog;
 #[cfg(feature = "io")]

@@ -26,6 +26,8 @@ pub enum Message {
     Collect { generation: GenerationId },
     /// Look at it if it still falls due at this time; otherwise somebody has.
     Nudge { generation: GenerationId, due_at: Timestamp },
+    /// Take away the credits of an account that have ended, if it still falls due at this time.
+    Account { account: AccountId, due_at: Timestamp },
     /// Nudge everything in one shard of the due index that falls due before this time.
     Sweep { shard: u32, before: Timestamp },
 }
@@ -75,7 +77,7 @@ impl Message {
         match self {
             Self::Dispatch { .. } => QueueName::Dispatch,
             Self::Collect { .. } => QueueName::Collect,
-            Self::Nudge { .. } | Self::Sweep { .. } => QueueName::Poll,
+            Self::Nudge { .. } | Self::Account { .. } | Self::Sweep { .. } => QueueName::Poll,
         }
     }
 }
@@ -92,6 +94,12 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Sends for a look at an account when something of it ends.
+    pub fn account(account: AccountId, due_at: Timestamp, now: Timestamp) -> Self {
+        let delay = due_at.duration_since(now).max(SignedDuration::ZERO);
+        Self { message: Message::Account { account, due_at }, delay, group: account.to_string() }
+    }
+
     /// What `send` of a decision about `generation` means.
     pub fn of(send: Send, generation: GenerationId, account: AccountId, now: Timestamp) -> Self {
         let group = account.to_string();

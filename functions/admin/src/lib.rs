@@ -12,7 +12,7 @@ mod providers;
 
 /// Answers `/v1/admin/…`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
-    let answer = match endpoint::admin(&request) {
+    let answer = match endpoint::admin(backend, &request) {
         Ok(_) => route(backend, &request).await,
         Err(problem) => Err(problem),
     };

@@ -8,6 +8,7 @@ use lambda_runtime::Error;
 use serde_json::{Map, Value};
 use shared::backend::Backend;
 use shared::endpoint::context;
+use shared::keys::ApiKey;
 use shared::signature::fingerprint;
 
 /// API keys are shorter than this; longer headers are not looked up.
@@ -22,9 +23,12 @@ pub async fn handle(
     let header = request.headers.get("authorization").and_then(|value| value.to_str().ok());
     if let Some(key) = header.and_then(bearer) {
         match backend.store.api_key(&fingerprint(key.as_bytes())).await? {
+            Some(key) if key.has_ended(backend.now()) => tracing::info!(key = %key.id, "an API key that has ended"),
             Some(key) => {
-                context.insert(context::ACCOUNT.to_owned(), Value::from(key.account.to_string()));
-                context.insert(context::SCOPES.to_owned(), Value::from(key.scopes.join(" ")));
+                context = context_of(&key);
+                if let Err(error) = backend.store.note_use(key.account, key.id, backend.now()).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, key = %key.id, "the key's use was not noted");
+                }
             }
             None => tracing::info!("an unknown API key"),
         }
@@ -33,6 +37,14 @@ pub async fn handle(
     response.is_authorized = true;
     response.context = Value::Object(context);
     Ok(response)
+}
+
+fn context_of(key: &ApiKey) -> Map<String, Value> {
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.word()).collect();
+    let ends_at = key.ends_at().map(|end| (context::ENDS_AT, end.to_string()));
+    let always =
+        [(context::ACCOUNT, key.account.to_string()), (context::KEY, key.id.to_string()), (context::SCOPES, scopes.join(" "))];
+    always.into_iter().chain(ends_at).map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
 }
 
 fn bearer(header: &str) -> Option<&str> {

@@ -24,7 +24,7 @@ const MAX_PHOTO_BYTES: u64 = 50_000_000;
 pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
     batch::each(event, async |message| match message {
         Message::Collect { generation } => collect(backend, generation).await,
-        other @ (Message::Dispatch { .. } | Message::Nudge { .. } | Message::Sweep { .. }) => {
+        other @ (Message::Dispatch { .. } | Message::Nudge { .. } | Message::Account { .. } | Message::Sweep { .. }) => {
             tracing::error!(message = ?other, "not a collect message; dropped");
             Ok(())
         }

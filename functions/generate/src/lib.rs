@@ -10,15 +10,13 @@ use shared::backend::{Applied, Backend};
 use shared::catalog::Offer;
 use shared::endpoint::{self, Caller};
 use shared::generation::{Generation, Input, Order};
+use shared::idempotency::{IdempotencyClaim, key_reused};
 use shared::ids::{AccountId, GenerationId};
-use shared::ledger::Refusal;
+use shared::ledger::{LimitReached, Refusal, Whose};
 use shared::lifecycle::{Event, Send, Unchanged};
 use shared::messages::Outgoing;
-use shared::signature::fingerprint;
-use shared::store::{Accepted, IdempotencyClaim, IdempotencyRecord};
+use shared::store::Accepted;
 
-/// How long an `Idempotency-Key` is remembered.
-const KEEP_KEYS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Counted from the request's arrival: an HTTP API answers within 30 s or not at all.
 const MAX_WAIT_SECONDS: i64 = 22;
 
@@ -47,11 +45,12 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     ))]
 pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let started = backend.clock.now();
-    let Caller { account } = endpoint::caller(request)?;
+    let caller = endpoint::user(backend, request)?;
+    let account = caller.account;
     let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::shape())?;
     let until = wait(request).map(|seconds| started + SignedDuration::from_secs(seconds));
-    let claim = claim(request, &asked)?;
-    let accepted = match prepare(backend, account, &asked).await {
+    let claim = IdempotencyClaim::of(request, account, &json!({"model": asked.model, "params": asked.params}))?;
+    let accepted = match prepare(backend, caller, &asked).await {
         Ok(generation) => {
             let accepted = match backend.store.accept(&generation, claim.as_ref(), generation.created_at).await {
                 Ok(accepted) => accepted,
@@ -61,20 +60,20 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
                     Ok(None) | Err(_) => return Err(error.into()),
                 },
             };
-            if let Accepted::New { .. } = accepted {
+            if let Accepted::New(_) = accepted {
                 let dispatch = Send::Dispatch { after: SignedDuration::ZERO };
                 let dispatch = Outgoing::of(dispatch, generation.id, account, generation.created_at);
                 backend.send_or_leave_to_the_poll(&dispatch).await;
                 let (id, cost) = (generation.id, generation.hold.get());
                 tracing::info!(generation = %id, %account, model = generation.order.model, cost, "accepted");
             }
-            answer(&generation, accepted)?
+            answer(accepted)?
         }
         // A repeated request gets its first answer even if it would be refused today.
         Err(problem) => match &claim {
-            Some(claim) => match backend.store.earlier_answer(account, claim, backend.now()).await? {
-                Some(Accepted::Replayed(record)) => (replay(&record), true),
-                Some(Accepted::KeyReused | Accepted::New { .. } | Accepted::Refused(_)) | None => return Err(problem),
+            Some(claim) => match backend.store.earlier_generation(claim, backend.now()).await? {
+                Some(Accepted::Replayed(created)) => (created, true),
+                Some(Accepted::KeyReused | Accepted::New(_) | Accepted::Refused(_)) | None => return Err(problem),
             },
             None => return Err(problem),
         },
@@ -99,7 +98,7 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
 }
 
 /// Checks what was asked and makes the record of it, not yet written.
-async fn prepare(backend: &Backend, account: AccountId, asked: &CreateGeneration) -> Result<Generation, Problem> {
+async fn prepare(backend: &Backend, caller: Caller, asked: &CreateGeneration) -> Result<Generation, Problem> {
     let offer = backend.catalog().await?.offer(&asked.model).ok_or_else(|| {
         let name: String = asked.model.chars().take(80).collect();
         Problem::new(422, "unknown_model", "Unknown model", format!("there is no model `{name}`; `GET /v1/models` lists them"))
@@ -109,7 +108,7 @@ async fn prepare(backend: &Backend, account: AccountId, asked: &CreateGeneration
     let cost = offer.price().of(&params).ok_or_else(|| {
         Problem::new(422, "out_of_range", "Invalid parameter", "the price of this is beyond every limit").at("params")
     })?;
-    let inputs = inputs(backend, account, &offer, &params).await?;
+    let inputs = inputs(backend, caller.account, &offer, &params).await?;
     let candidates = offer.candidates(&params);
     if candidates.is_empty() {
         let detail = "no model of this chain can take these parameters together";
@@ -120,18 +119,16 @@ async fn prepare(backend: &Backend, account: AccountId, asked: &CreateGeneration
     let price_per_result = offer.price().per_result_price();
     let order = Order { model: offer.name().to_owned(), kind: offer.kind(), params, inputs, price_per_result, candidates };
     let due_at = now + backend.config.limits.requeue_every;
-    Ok(Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, now, due_at))
+    let id = GenerationId::from_parts(unix_ms, random);
+    Ok(Generation::accept(id, caller.account, order, cost, Some(caller.key), now, due_at))
 }
 
 /// The answer to a request that was written, or was written before.
-fn answer(generation: &Generation, accepted: Accepted) -> Result<(CreatedGeneration, bool), Problem> {
+fn answer(accepted: Accepted) -> Result<(CreatedGeneration, bool), Problem> {
     match accepted {
-        Accepted::New { balance_before, balance_after } => Ok((created(generation, balance_before, balance_after), false)),
-        Accepted::Replayed(record) => Ok((replay(&record), true)),
-        Accepted::KeyReused => {
-            let detail = "this `Idempotency-Key` was used with another request: use a new key for a new request";
-            Err(Problem::new(422, "idempotency_key_reused", "Idempotency key reused", detail).at("Idempotency-Key"))
-        }
+        Accepted::New(created) => Ok((created, false)),
+        Accepted::Replayed(created) => Ok((created, true)),
+        Accepted::KeyReused => Err(key_reused()),
         Accepted::Refused(refusal) => Err(refused(&refusal)),
     }
 }
@@ -144,7 +141,7 @@ fn answer(generation: &Generation, accepted: Accepted) -> Result<(CreatedGenerat
     (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem, description = "Too late"),
 ))]
 pub async fn cancel(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
-    let Caller { account } = endpoint::caller(request)?;
+    let Caller { account, .. } = endpoint::user(backend, request)?;
     let not_found = || Problem::not_found("generation", id);
     let generation_id: GenerationId = id.parse().map_err(|_| not_found())?;
     let generation = backend.store.generation(generation_id).await?.filter(|generation| generation.account == account);
@@ -156,33 +153,6 @@ pub async fn cancel(backend: &Backend, request: &Request, id: &str) -> Result<Re
     let view = backend.view(applied.generation()).await?;
     let status = if view.status == Status::Canceled { 200 } else { 202 };
     Ok(endpoint::json(status, &view))
-}
-
-fn claim(request: &Request, asked: &CreateGeneration) -> Result<Option<IdempotencyClaim>, Problem> {
-    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().map(str::trim).filter(|key| (1..=255).contains(&key.len())).ok_or_else(|| {
-        let detail = "an `Idempotency-Key` has 1 to 255 printable ASCII characters";
-        Problem::new(422, "invalid_param", "Invalid parameter", detail).at("Idempotency-Key")
-    })?;
-    Ok(Some(IdempotencyClaim {
-        key_hash: fingerprint(key.as_bytes()),
-        payload: fingerprint(canonical(&json!({"model": asked.model, "params": asked.params})).as_bytes()),
-        keep: KEEP_KEYS,
-    }))
-}
-
-/// The same text for the same JSON, whatever the order of its members.
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let mut members: Vec<String> =
-                fields.iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value))).collect();
-            members.sort();
-            format!("{{{}}}", members.join(","))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
-    }
 }
 
 async fn inputs(
@@ -211,43 +181,44 @@ async fn inputs(
     Ok(inputs)
 }
 
-fn created(
-    generation: &Generation,
-    balance_before: shared::credits::Credits,
-    balance_after: shared::credits::Credits,
-) -> CreatedGeneration {
-    CreatedGeneration {
-        id: generation.id,
-        status: Status::Queued,
-        phase: "queued".to_owned(),
-        cost: generation.hold,
-        balance_before,
-        balance_after,
-        created_at: generation.created_at,
-    }
-}
-
-fn replay(record: &IdempotencyRecord) -> CreatedGeneration {
-    CreatedGeneration {
-        id: record.generation,
-        status: Status::Queued,
-        phase: "queued".to_owned(),
-        cost: record.cost,
-        balance_before: record.balance_before,
-        balance_after: record.balance_after,
-        created_at: record.created_at,
-    }
-}
-
 fn refused(refusal: &Refusal) -> Problem {
     match refusal {
+        Refusal::Suspended => {
+            let detail = "this account is suspended: nothing new is accepted; ask whoever runs this service";
+            Problem::new(403, "account_suspended", "Account suspended", detail)
+        }
+        Refusal::KeyEnded => endpoint::unauthenticated(),
+        Refusal::Limit { whose, reached } => limited(*whose, *reached),
         Refusal::InsufficientCredits { available, needed } => {
             let detail = format!("this costs {needed} credits, {available} are available; nothing was held");
             Problem::new(402, "insufficient_credits", "Insufficient credits", detail)
         }
-        Refusal::Overflow | Refusal::ChargeAboveHold { .. } | Refusal::HeldTooLow { .. } => {
+        Refusal::Overflow
+        | Refusal::TooManyEndingGrants
+        | Refusal::TooManyKeys
+        | Refusal::EndedGrant { .. }
+        | Refusal::ChargeAboveHold { .. }
+        | Refusal::HeldTooLow { .. } => {
             tracing::error!(%refusal, "a hold was refused");
             Problem::internal()
+        }
+    }
+}
+
+/// What is in progress ends within minutes, as a rule; a limit of credits is the customer's own budget.
+fn limited(whose: Whose, reached: LimitReached) -> Problem {
+    const TRY_AGAIN_S: u32 = 10;
+    let whose = match whose {
+        Whose::Account => "this account",
+        Whose::Key => "this API key",
+    };
+    let detail = format!("the limit of {whose} is reached: {reached}; nothing was held");
+    match reached {
+        LimitReached::InFlight { .. } => {
+            Problem::new(429, "too_many_in_progress", "Too many in progress", detail).retry_after(TRY_AGAIN_S)
+        }
+        LimitReached::Day { .. } | LimitReached::Month { .. } => {
+            Problem::new(402, "spending_limit_reached", "Spending limit reached", detail)
         }
     }
 }
@@ -275,19 +246,5 @@ async fn ended_view(backend: &Backend, id: GenerationId, until: Timestamp) -> Op
         let left = Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())?;
         backend.clock.sleep(pause.min(left)).await;
         pause = (pause * 3 / 2).min(Duration::from_secs(1));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_order_of_members_does_not_matter() {
-        let one: Value = serde_json::from_str(r#"{"a": {"x": 1, "y": [1, {"p": 2, "q": 3}]}, "b": "t"}"#).expect("JSON");
-        let other: Value = serde_json::from_str(r#"{"b": "t", "a": {"y": [1, {"q": 3, "p": 2}], "x": 1}}"#).expect("JSON");
-        assert_eq!(canonical(&one), canonical(&other));
-        let third: Value = serde_json::from_str(r#"{"b": "t", "a": {"y": [{"q": 3, "p": 2}, 1], "x": 1}}"#).expect("JSON");
-        assert_ne!(canonical(&one), canonical(&third));
     }
 }

@@ -15,11 +15,12 @@ use serde_json::Value;
 use shared::backend::{Applied, Backend};
 use shared::batch;
 use shared::generation::{Generation, State};
-use shared::ids::GenerationId;
+use shared::ids::{AccountId, GenerationId};
 use shared::lifecycle::{Event, Send, TICK};
 use shared::messages::{Message, Outgoing};
 use shared::outcome::Report;
 use shared::provider::{Provider, kept_results};
+use shared::store::DueRecord;
 
 /// Everything that is asked of a provider about one job, in one go.
 const ASK_LIMIT: Duration = Duration::from_secs(40);
@@ -45,6 +46,7 @@ pub async fn handle(backend: &Backend, trigger: Trigger) -> Result<SqsBatchRespo
         Trigger::Queue(event) => Ok(batch::each(event, async |message| match message {
             Message::Sweep { shard, before } => sweep(backend, shard, before).await,
             Message::Nudge { generation, due_at } => Box::pin(nudge(backend, generation, due_at)).await,
+            Message::Account { account, due_at } => expire_credits(backend, account, due_at).await,
             other @ (Message::Dispatch { .. } | Message::Collect { .. }) => {
                 tracing::error!(message = ?other, "not a poll message; dropped");
                 Ok(())
@@ -74,7 +76,11 @@ async fn sweep(backend: &Backend, shard: u32, before: Timestamp) -> Result<(), E
         let now = backend.now();
         found += due.len();
         let sends = due.into_iter().filter(|due| is_time_to_nudge(due.due_at, now)).map(|due| async move {
-            backend.send(&Outgoing::of(Send::Nudge { at: due.due_at }, due.id, due.account, now)).await
+            let outgoing = match due.record {
+                DueRecord::Generation(id) => Outgoing::of(Send::Nudge { at: due.due_at }, id, due.account, now),
+                DueRecord::Account => Outgoing::account(due.account, due.due_at, now),
+            };
+            backend.send(&outgoing).await
         });
         try_join_all(sends).await?;
         match next {
@@ -120,6 +126,16 @@ async fn nudge(backend: &Backend, id: GenerationId, due_at: Timestamp) -> Result
             Ok(())
         }
     }
+}
+
+/// Credits that were not spent before their end.
+async fn expire_credits(backend: &Backend, account: AccountId, due_at: Timestamp) -> Result<(), Error> {
+    let now = backend.now();
+    if now < due_at {
+        backend.send_or_leave_to_the_poll(&Outgoing::account(account, due_at, now)).await;
+        return Ok(());
+    }
+    Ok(backend.store.expire_credits(account, now).await?)
 }
 
 /// A worker that died may have kept the results of a paid answer; only without them is the time-out what it seems.

@@ -31,7 +31,7 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     (status = 401, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem),
 ))]
 pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
-    let Caller { account } = endpoint::caller(request)?;
+    let Caller { account, .. } = endpoint::user(backend, request)?;
     let asked: CreateUpload = endpoint::json_body(request, CreateUpload::shape())?;
     if asked.bytes > asked.max_bytes() {
         let detail = format!("has to be at most {} for {}", asked.max_bytes(), asked.content_type);
@@ -72,7 +72,7 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem),
 ))]
 pub async fn complete(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
-    let Caller { account } = endpoint::caller(request)?;
+    let Caller { account, .. } = endpoint::user(backend, request)?;
     let asset_id: AssetId = id.parse().map_err(|_| Problem::not_found("upload", id))?;
     let asset = backend.store.asset(account, asset_id).await?.ok_or_else(|| Problem::not_found("upload", id))?;
     let asset = match asset.status {

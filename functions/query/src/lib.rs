@@ -28,7 +28,7 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = GenerationList), (status = 401, body = Problem), (status = 422, body = Problem)))]
 pub async fn generations(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
-    let Caller { account } = endpoint::caller(request)?;
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
     let cursor = endpoint::query(request, "cursor");
     let page = backend
         .store
@@ -46,7 +46,7 @@ pub async fn generations(backend: &Backend, request: &Request) -> Result<Respons
 #[utoipa::path(get, path = "/v1/generations/{id}", params(("id" = String, Path)),
     responses((status = 200, body = GenerationView), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn generation(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
-    let Caller { account } = endpoint::caller(request)?;
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
     let not_found = || Problem::not_found("generation", id);
     let generation_id: GenerationId = id.parse().map_err(|_| not_found())?;
     let generation = backend.store.generation(generation_id).await?.filter(|generation| generation.account == account);
@@ -56,7 +56,7 @@ pub async fn generation(backend: &Backend, request: &Request, id: &str) -> Resul
 /// What can be asked for, and what it costs.
 #[utoipa::path(get, path = "/v1/models", responses((status = 200, body = ModelList), (status = 401, body = Problem)))]
 pub async fn models(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
-    endpoint::caller(request)?;
+    endpoint::reader(backend, request)?;
     let models = backend.catalog().await?.offers().map(|offer| ModelView::from(&offer)).collect();
     Ok(endpoint::json(200, &ModelList { models }))
 }
@@ -64,9 +64,9 @@ pub async fn models(backend: &Backend, request: &Request) -> Result<Response<Bod
 /// The balance.
 #[utoipa::path(get, path = "/v1/account", responses((status = 200, body = AccountView), (status = 401, body = Problem)))]
 pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
-    let Caller { account } = endpoint::caller(request)?;
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
     let account = backend.store.account(account).await?.ok_or_else(|| Problem::not_found("account", &account.to_string()))?;
-    Ok(endpoint::json(200, &AccountView::from(account)))
+    Ok(endpoint::json(200, &AccountView::of(&account, backend.now())))
 }
 
 /// Every change of the balance, newest first.
@@ -74,7 +74,7 @@ pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Bo
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = LedgerView), (status = 401, body = Problem), (status = 422, body = Problem)))]
 pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
-    let Caller { account } = endpoint::caller(request)?;
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
     let cursor = endpoint::query(request, "cursor");
     let page =
         backend.store.ledger(account, cursor.as_deref(), endpoint::limit(request)?).await?.ok_or_else(endpoint::bad_cursor)?;
@@ -86,7 +86,7 @@ pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Bod
 #[utoipa::path(get, path = "/v1/assets/{id}", params(("id" = String, Path)),
     responses((status = 200, body = AssetView), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn asset(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
-    let Caller { account } = endpoint::caller(request)?;
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
     let not_found = || Problem::not_found("asset", id);
     let asset_id: AssetId = id.parse().map_err(|_| not_found())?;
     let asset = backend.store.asset(account, asset_id).await?.ok_or_else(not_found)?;

@@ -5,26 +5,69 @@ use serde::{Deserialize, Serialize};
 
 use crate::credits::Credits;
 use crate::ids::{AccountId, GenerationId};
-use crate::ledger::{Account, Entry, EntryKind};
+use crate::ledger::{Account, Entry, EntryKind, SpendingLimits};
 
 /// `GET /v1/account`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AccountView {
     #[schema(value_type = String)]
     pub id: AccountId,
+    pub name: Option<String>,
+    /// Nothing new is accepted; what is in progress ends as usual.
+    pub suspended: bool,
     /// What can be spent.
     #[schema(value_type = u64)]
     pub available: Credits,
     /// What is set aside for generations that have not ended.
     #[schema(value_type = u64)]
     pub held: Credits,
+    /// The part of `available` that ends, soonest first: it is spent in this order.
+    pub ending: Vec<EndingView>,
+    /// Of all API keys together; what is left out is not limited.
+    pub limits: SpendingLimits,
+    /// Requests a second; null: the deployment's own limit.
+    pub requests_per_second: Option<u32>,
+    /// Generations that have not ended.
+    pub in_flight: u32,
+    /// Credits that were held today (UTC) and not given back.
+    #[schema(value_type = u64)]
+    pub spent_today: Credits,
+    /// Credits that were held in this calendar month (UTC) and not given back.
+    #[schema(value_type = u64)]
+    pub spent_this_month: Credits,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
-impl From<Account> for AccountView {
-    fn from(account: Account) -> Self {
-        Self { id: account.id, available: account.available, held: account.held, created_at: account.created_at }
+/// Credits that end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EndingView {
+    #[schema(value_type = u64)]
+    pub credits: Credits,
+    /// From this moment on they cannot be spent.
+    #[schema(value_type = String, format = DateTime)]
+    pub ends_at: Timestamp,
+}
+
+impl AccountView {
+    /// An account as it is at `now`.
+    pub fn of(account: &Account, now: Timestamp) -> Self {
+        let lots = account.lots.iter().filter(|lot| lot.ends_at > now);
+        let (spent_today, spent_this_month) = account.usage.spent(now);
+        Self {
+            id: account.id,
+            name: account.name.clone(),
+            suspended: account.suspended,
+            available: account.spendable(now),
+            held: account.held,
+            ending: lots.map(|lot| EndingView { credits: lot.left, ends_at: lot.ends_at }).collect(),
+            limits: account.limits,
+            requests_per_second: account.requests_per_second,
+            in_flight: account.usage.in_flight,
+            spent_today,
+            spent_this_month,
+            created_at: account.created_at,
+        }
     }
 }
 
@@ -51,6 +94,13 @@ pub struct EntryView {
     pub held_change: i64,
     #[schema(value_type = Option<String>)]
     pub generation_id: Option<GenerationId>,
+    /// Until when a grant can be spent; left out: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ends_at: Option<Timestamp>,
+    /// Why it was done by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// `available` after it.
     #[schema(value_type = u64)]
     pub balance_after: Credits,
@@ -70,6 +120,8 @@ impl From<Entry> for EntryView {
             available_change: entry.available_change,
             held_change: entry.held_change,
             generation_id: entry.generation,
+            ends_at: entry.ends_at,
+            reason: entry.note.map(|note| note.reason),
             balance_after: entry.balance_after,
             held_after: entry.held_after,
             created_at: entry.created_at,

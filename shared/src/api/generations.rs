@@ -62,6 +62,21 @@ pub struct CreatedGeneration {
     pub created_at: Timestamp,
 }
 
+impl CreatedGeneration {
+    /// A generation that was accepted.
+    pub fn of(generation: &Generation, balance_before: Credits, balance_after: Credits) -> Self {
+        Self {
+            id: generation.id,
+            status: Status::Queued,
+            phase: "queued".to_owned(),
+            cost: generation.hold,
+            balance_before,
+            balance_after,
+            created_at: generation.created_at,
+        }
+    }
+}
+
 /// The public words for where a generation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -9,7 +9,7 @@ mod media;
 mod models;
 mod problem;
 
-pub use account::{AccountView, EntryView, LedgerView};
+pub use account::{AccountView, EndingView, EntryView, LedgerView};
 pub use admin::{
     CatalogChange, CatalogEntryList, CatalogEntryView, KeyHealth, KeyHealthView, ProviderList, ProviderSource, ProviderView,
 };

@@ -68,7 +68,7 @@ impl Step<'_> {
         let charged = self.price_of(results.len());
         let state = State::Succeeded { results: results.to_vec(), charged, finished_at: self.now };
         let mut decision = self.decision(state, self.late_due());
-        decision.posting = Some(Posting::Charge { generation: self.generation.id, held: self.generation.hold, charge: charged });
+        decision.posting = Some(Posting::Charge { hold: self.generation.hold(), charge: charged });
         decision.assets = results.to_vec();
         Ok(decision)
     }

@@ -249,12 +249,9 @@ impl Step<'_> {
 
     pub(super) fn end(&self, state: State, charged: Credits) -> Decision {
         let mut decision = self.decision(state, self.late_due());
-        let (generation, held) = (self.generation.id, self.generation.hold);
-        decision.posting = Some(if charged > Credits::ZERO {
-            Posting::Charge { generation, held, charge: charged }
-        } else {
-            Posting::Release { generation, held }
-        });
+        let hold = self.generation.hold();
+        decision.posting =
+            Some(if charged > Credits::ZERO { Posting::Charge { hold, charge: charged } } else { Posting::Release { hold } });
         decision
     }
 

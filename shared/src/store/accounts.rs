@@ -2,18 +2,18 @@
 
 use jiff::Timestamp;
 
-use super::items::{self, Item};
+use super::items;
 use super::transact::{Conflict, Role, Write, Written};
-use super::{ApiKey, Memory, Store, StoreError};
-use crate::credits::Credits;
+use super::{Action, Changed, Memory, Store, StoreError};
+use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::ids::AccountId;
-use crate::ledger::{Account, Posting, Refusal};
+use crate::ledger::{Account, AccountChange, Posted, Posting, Refusal};
 
-/// What became of a posting.
+/// What became of a change of an account.
 #[derive(Debug)]
 pub(super) enum PostOutcome {
-    /// Written: the account before and after.
-    Posted { before: Account, after: Account },
+    /// Written: the account before, and what was posted.
+    Posted { before: Account, posted: Posted },
     /// The fresh counters do not allow it.
     Refused(Refusal),
     /// Something else in the transaction had changed.
@@ -23,6 +23,16 @@ pub(super) enum PostOutcome {
 /// How often a posting is tried again with fresh counters.
 const MAX_RACES: u32 = 60;
 
+impl PostOutcome {
+    pub(super) fn into_changed(self) -> Result<Changed, StoreError> {
+        Ok(match self {
+            Self::Posted { posted, .. } => Changed::Done(Box::new(posted.account)),
+            Self::Refused(refusal) => Changed::Refused(refusal),
+            Self::Conflict(_) => Changed::AlreadySo,
+        })
+    }
+}
+
 impl Store {
     /// Posts to an account and writes `others` in the same transaction. A refusal is given only on counters read fresh.
     pub(super) async fn post(
@@ -30,7 +40,17 @@ impl Store {
         id: AccountId,
         posting: &Posting,
         now: Timestamp,
-        others: impl Fn(&Account, &Account) -> Result<Vec<Write>, StoreError>,
+        others: impl Fn(&Account, &Posted) -> Result<Vec<Write>, StoreError>,
+    ) -> Result<PostOutcome, StoreError> {
+        self.change(id, |account| account.post(posting, now), others).await
+    }
+
+    /// Writes what `decide` makes of an account, its entries and `others`, all or nothing; decided anew when somebody else was faster.
+    pub(super) async fn change(
+        &self,
+        id: AccountId,
+        decide: impl Fn(&Account) -> Result<Posted, Refusal>,
+        others: impl Fn(&Account, &Posted) -> Result<Vec<Write>, StoreError>,
     ) -> Result<PostOutcome, StoreError> {
         let gate = self.gate(id);
         let mut memory = gate.lock().await;
@@ -47,7 +67,7 @@ impl Store {
                 }
                 (None, Memory::Nothing) => (self.existing_account(id).await?, true, true),
             };
-            let posted = match before.post(posting, now) {
+            let posted = match decide(&before) {
                 Ok(posted) => posted,
                 Err(_) if !fresh => continue,
                 Err(refusal) => {
@@ -55,21 +75,17 @@ impl Store {
                     return Ok(PostOutcome::Refused(refusal));
                 }
             };
-            let account = Write::over_version(Role::Account, items::account(&posted.account)?, items::n(before.version));
-            let entries = posted.entries.iter().map(|entry| Ok(Write::new(Role::Entry, items::entry(entry)?)));
-            let mut writes = entries.collect::<Result<Vec<_>, StoreError>>()?;
-            writes.push(account);
-            writes.extend(others(&before, &posted.account)?);
-            match self.transact(&writes).await? {
+            match self.transact(&self.account_writes(&before, &posted, &others)?).await? {
                 Written::Done => {
-                    let after = posted.account;
-                    *memory = if alone { Memory::Trusted(after.clone()) } else { Memory::Shared(after.clone()) };
-                    return Ok(PostOutcome::Posted { before, after });
+                    let after = posted.account.clone();
+                    *memory = if alone { Memory::Trusted(after) } else { Memory::Shared(after) };
+                    return Ok(PostOutcome::Posted { before, posted });
                 }
                 Written::Refused(conflicts) if conflicts.iter().any(|conflict| conflict.role != Role::Account) => {
                     return Ok(PostOutcome::Conflict(conflicts));
                 }
                 Written::Refused(conflicts) => {
+                    self.count_race();
                     let existing = conflicts.into_iter().find_map(|conflict| conflict.existing);
                     raced = match existing {
                         Some(item) => Some(items::read(item)?),
@@ -81,25 +97,93 @@ impl Store {
         Err(StoreError::TooBusy { tries: MAX_RACES })
     }
 
+    fn account_writes(
+        &self,
+        before: &Account,
+        posted: &Posted,
+        others: impl Fn(&Account, &Posted) -> Result<Vec<Write>, StoreError>,
+    ) -> Result<Vec<Write>, StoreError> {
+        let account = items::account(&posted.account, self.due_shards)?;
+        let entries = posted.entries.iter().map(|entry| Ok(Write::new(Role::Entry, items::entry(entry)?)));
+        let mut writes = entries.collect::<Result<Vec<_>, StoreError>>()?;
+        writes.push(Write::over_version(Role::Account, account, items::n(before.version)));
+        writes.extend(others(before, posted)?);
+        Ok(writes)
+    }
+
     async fn existing_account(&self, id: AccountId) -> Result<Account, StoreError> {
         self.account(id).await?.ok_or_else(|| StoreError::Missing { what: format!("account `{id}`") })
     }
 
-    /// Opens an account with a first grant. Opening it again changes nothing.
-    pub async fn open_account(&self, id: AccountId, grant: Credits, now: Timestamp) -> Result<(), StoreError> {
-        let empty = Account::open(id, now);
-        self.put(&Write::new(Role::Account, items::account(&empty)?)).await?;
-        let posting = Posting::Grant { reference: "opening".to_owned(), amount: grant };
-        match self.post(id, &posting, now, |_, _| Ok(Vec::new())).await? {
-            // The entry is there already: granted by an earlier call.
-            PostOutcome::Posted { .. } | PostOutcome::Conflict(_) => Ok(()),
-            PostOutcome::Refused(refusal) => Err(StoreError::Books { account: id, refusal }),
+    /// Opens an account as it is handed in, with a first grant if it is to have one. Opening it again changes nothing.
+    pub async fn open_account(
+        &self,
+        account: &Account,
+        opening: Option<&Posting>,
+        action: &Action,
+        remembered: Option<(&IdempotencyClaim, IdempotencyRecord)>,
+        now: Timestamp,
+    ) -> Result<Changed, StoreError> {
+        let posted = match opening.map(|grant| account.post(grant, now)) {
+            Some(Ok(posted)) => posted,
+            Some(Err(refusal)) => return Ok(Changed::Refused(refusal)),
+            None => Posted { account: account.clone(), entries: Vec::new(), taken: Vec::new() },
+        };
+        let mut writes = vec![
+            Write::new(Role::Account, items::account(&posted.account, self.due_shards)?),
+            Write::new(Role::Opened, items::opened(account)?),
+            Write::new(Role::Action, items::action(action)?),
+        ];
+        for entry in &posted.entries {
+            writes.push(Write::new(Role::Entry, items::entry(entry)?));
         }
+        if let Some((claim, record)) = remembered {
+            writes.push(remember(claim, &record, now)?);
+        }
+        Ok(match self.transact(&writes).await? {
+            Written::Done => Changed::Done(Box::new(posted.account)),
+            Written::Refused(_) => Changed::AlreadySo,
+        })
     }
 
-    /// Files an API key under its fingerprint. The key itself is never stored.
-    pub async fn put_api_key(&self, hash: &str, key: &ApiKey) -> Result<(), StoreError> {
-        let item: Item = items::api_key(hash, key)?;
-        self.put(&Write::always(Role::ApiKey, item)).await.map(|_| ())
+    /// Posts what an operator asks for, and says so among the account's actions. [`Changed::AlreadySo`]: an entry of this reference, or the
+    /// request itself, is there already.
+    pub async fn post_by_hand(
+        &self,
+        account: AccountId,
+        posting: &Posting,
+        action: &Action,
+        claim: Option<&IdempotencyClaim>,
+        answer: impl Fn(&Posted) -> serde_json::Value,
+        now: Timestamp,
+    ) -> Result<Changed, StoreError> {
+        let others = |_: &Account, posted: &Posted| -> Result<Vec<Write>, StoreError> {
+            let mut writes = vec![Write::new(Role::Action, items::action(action)?)];
+            if let Some(claim) = claim {
+                writes.push(remember(claim, &claim.record(action.id, answer(posted), now), now)?);
+            }
+            Ok(writes)
+        };
+        self.post(account, posting, now, others).await?.into_changed()
     }
+
+    /// Changes an account's settings.
+    pub async fn change_account(&self, id: AccountId, change: &AccountChange, action: &Action) -> Result<Changed, StoreError> {
+        let others = |_: &Account, _: &Posted| Ok(vec![Write::new(Role::Action, items::action(action)?)]);
+        self.change(id, |account| Ok(account.changed(change)), others).await?.into_changed()
+    }
+
+    /// Takes away what has ended, if something has.
+    pub async fn expire_credits(&self, id: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        let is_due = self.existing_account(id).await?.due_at().is_some_and(|due| due <= now);
+        if is_due {
+            self.post(id, &Posting::Expire, now, |_, _| Ok(Vec::new())).await?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn remember(claim: &IdempotencyClaim, record: &IdempotencyRecord, now: Timestamp) -> Result<Write, StoreError> {
+    let item = items::idempotency(claim.account, &claim.key_hash, record)?;
+    Ok(Write::new_or_expired(Role::Idempotency, item, items::n(now.as_second())))
 }

@@ -1,15 +1,17 @@
 //! Writing what was decided: one transaction a transition.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::accounts::PostOutcome;
+use super::accounts::{PostOutcome, remember};
 use super::items;
 use super::transact::{Conflict, Role, Write, Written};
-use super::{Accepted, CommitError, IdempotencyClaim, IdempotencyRecord, Store, StoreError};
+use super::{Accepted, CommitError, Store, StoreError};
+use crate::api::CreatedGeneration;
 use crate::assets::Asset;
-use crate::generation::Generation;
-use crate::ids::AccountId;
-use crate::ledger::{Account, Posting};
+use crate::credits::Credits;
+use crate::generation::{Funds, Generation};
+use crate::idempotency::{Earlier, IdempotencyClaim};
+use crate::ledger::{Account, Posted, Posting};
 use crate::lifecycle::Decision;
 use crate::pool::PoolChange;
 
@@ -21,20 +23,20 @@ impl Store {
         claim: Option<&IdempotencyClaim>,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
-        let hold = Posting::Hold { generation: generation.id, amount: generation.hold };
-        let others = |before: &Account, after: &Account| {
-            let mut writes = vec![Write::new(Role::Generation, items::generation(generation, self.due_shards)?)];
+        let hold = Posting::Hold { generation: generation.id, amount: generation.hold, key: generation.funds.key };
+        let others = |before: &Account, posted: &Posted| {
+            let funds = Funds { from: posted.taken.clone(), ..generation.funds.clone() };
+            let held = Generation { funds, ..generation.clone() };
+            let mut writes = vec![Write::new(Role::Generation, items::generation(&held, self.due_shards)?)];
             if let Some(claim) = claim {
-                let record = record(generation, claim, before, after, now);
-                let item = items::idempotency(generation.account, &claim.key_hash, &record)?;
-                writes.push(Write::new_or_expired(Role::Idempotency, item, items::n(now.as_second())));
+                let created = created(generation, before, posted, now);
+                let answer = serde_json::to_value(created).unwrap_or_default();
+                writes.push(remember(claim, &claim.record(generation.id, answer, now), now)?);
             }
             Ok(writes)
         };
         match self.post(generation.account, &hold, now, others).await? {
-            PostOutcome::Posted { before, after } => {
-                Ok(Accepted::New { balance_before: before.available, balance_after: after.available })
-            }
+            PostOutcome::Posted { before, posted } => Ok(Accepted::New(created(generation, &before, &posted, now))),
             // A repeated request is answered as it was the first time, even when the balance would not allow it again.
             PostOutcome::Refused(refusal) => match self.own_or_earlier_answer(generation, claim, now).await? {
                 Some(earlier) => Ok(earlier),
@@ -65,9 +67,9 @@ impl Store {
     /// Whether this very generation was accepted: its id is ours alone, so its hold is in the ledger only if our transaction was written.
     pub async fn accepted(&self, generation: &Generation) -> Result<Option<Accepted>, StoreError> {
         let entry = self.entry(generation.account, &format!("hold#{}", generation.id)).await?;
-        Ok(entry.map(|entry| Accepted::New {
-            balance_before: entry.balance_after.plus(entry.amount).unwrap_or(entry.balance_after),
-            balance_after: entry.balance_after,
+        Ok(entry.map(|entry| {
+            let before = entry.balance_after.plus(entry.amount).unwrap_or(entry.balance_after);
+            Accepted::New(CreatedGeneration::of(generation, before, entry.balance_after))
         }))
     }
 
@@ -78,26 +80,31 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Accepted>, StoreError> {
         let Some(claim) = claim else { return Ok(None) };
-        Ok(self.earlier_answer(generation.account, claim, now).await?.map(|earlier| match earlier {
+        Ok(self.earlier_generation(claim, now).await?.map(|earlier| match earlier {
             // Our own transaction, whose answer was lost.
-            Accepted::Replayed(record) if record.generation == generation.id => {
-                Accepted::New { balance_before: record.balance_before, balance_after: record.balance_after }
-            }
-            other @ (Accepted::New { .. } | Accepted::Replayed(_) | Accepted::KeyReused | Accepted::Refused(_)) => other,
+            Accepted::Replayed(created) if created.id == generation.id => Accepted::New(created),
+            other @ (Accepted::New(_) | Accepted::Replayed(_) | Accepted::KeyReused | Accepted::Refused(_)) => other,
         }))
     }
 
-    /// What became of an earlier request with this key: replayed, or refused because it was another request.
-    pub async fn earlier_answer(
-        &self,
-        account: AccountId,
-        claim: &IdempotencyClaim,
-        now: Timestamp,
-    ) -> Result<Option<Accepted>, StoreError> {
-        let record = self.idempotency(account, &claim.key_hash).await?;
+    /// What became of an earlier request for a generation with this key: replayed, or refused because it was another request.
+    pub async fn earlier_generation(&self, claim: &IdempotencyClaim, now: Timestamp) -> Result<Option<Accepted>, StoreError> {
+        Ok(match self.earlier(claim, now).await? {
+            None => None,
+            Some(Earlier::Other) => Some(Accepted::KeyReused),
+            Some(Earlier::Same(record)) => {
+                let created = serde_json::from_value(record.answer);
+                Some(Accepted::Replayed(created.map_err(|error| StoreError::table("read a remembered answer", error))?))
+            }
+        })
+    }
+
+    /// What is remembered of an earlier request with this key.
+    pub async fn earlier(&self, claim: &IdempotencyClaim, now: Timestamp) -> Result<Option<Earlier>, StoreError> {
+        let record = self.idempotency(claim.account, &claim.key_hash).await?;
         // In whole seconds, as the condition that frees a key compares them: no moment is between used and free.
         let record = record.filter(|record| record.expires_at.as_second() >= now.as_second());
-        Ok(record.map(|record| if record.payload == claim.payload { Accepted::Replayed(record) } else { Accepted::KeyReused }))
+        Ok(record.map(|record| if record.payload == claim.payload { Earlier::Same(record) } else { Earlier::Other }))
     }
 
     /// Writes a decision and what it means for a provider's pool, if the generation and the pool are still as they were when it was decided.
@@ -154,20 +161,8 @@ impl CommitError {
     }
 }
 
-fn record(
-    generation: &Generation,
-    claim: &IdempotencyClaim,
-    before: &Account,
-    after: &Account,
-    now: Timestamp,
-) -> IdempotencyRecord {
-    IdempotencyRecord {
-        payload: claim.payload.clone(),
-        generation: generation.id,
-        cost: generation.hold,
-        balance_before: before.available,
-        balance_after: after.available,
-        created_at: generation.created_at,
-        expires_at: now + SignedDuration::try_from(claim.keep).unwrap_or(SignedDuration::MAX),
-    }
+/// What ended before the hold is not part of the balance any more.
+fn created(generation: &Generation, before: &Account, posted: &Posted, now: Timestamp) -> CreatedGeneration {
+    let after: Credits = posted.account.available;
+    CreatedGeneration::of(generation, before.spendable(now), after)
 }

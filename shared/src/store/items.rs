@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ApiKey, IdempotencyRecord, StoreError};
+use super::{Action, FiledKey, StoreError};
 use crate::assets::Asset;
 use crate::catalog::entry::{CatalogEntry, CatalogKind};
 use crate::generation::{Attempt, Generation};
-use crate::ids::{AccountId, AssetId, GenerationId};
+use crate::idempotency::IdempotencyRecord;
+use crate::ids::{AccountId, ActionId, ApiKeyId, AssetId, GenerationId};
+use crate::keys::ApiKey;
 use crate::ledger::{Account, Entry};
 use crate::pool::{KeyId, Waiter, Waiting};
 
@@ -24,6 +26,12 @@ const ACCOUNT: &str = "account";
 pub(super) const CATALOG: &str = "C#";
 /// The sort key of a generation's own item.
 const GENERATION: &str = "generation";
+/// Where the index lists the accounts.
+pub(super) const ACCOUNTS: &str = "accounts";
+/// What the sort keys of an account's API keys begin with.
+pub(super) const KEYS: &str = "K#";
+/// What the sort keys of what operators did to an account begin with.
+pub(super) const ACTIONS: &str = "X#";
 
 pub(super) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -65,8 +73,23 @@ impl Key {
         Self { pk: format!("G#{id}"), sk: format!("T#{number:03}") }
     }
 
+    /// What whoever shows a key gets to know of it.
     pub(super) fn api_key(hash: &str) -> Self {
         Self { pk: format!("K#{hash}"), sk: "key".to_owned() }
+    }
+
+    /// The same key among its account's.
+    pub(super) fn filed_key(account: AccountId, id: ApiKeyId) -> Self {
+        Self { pk: account_partition(account), sk: format!("{KEYS}{id}") }
+    }
+
+    /// Written once, so that listing the accounts costs nothing when they change.
+    pub(super) fn opened(account: AccountId) -> Self {
+        Self { pk: account_partition(account), sk: "opened".to_owned() }
+    }
+
+    pub(super) fn action(account: AccountId, id: ActionId) -> Self {
+        Self { pk: account_partition(account), sk: format!("{ACTIONS}{id}") }
     }
 
     pub(super) fn slots(provider: &str, key: &KeyId) -> Self {
@@ -107,6 +130,11 @@ impl Key {
     }
 }
 
+/// Where all of an account lies but its generations.
+pub(super) fn account_partition(account: AccountId) -> String {
+    format!("A#{account}")
+}
+
 /// Where a provider's line lies.
 pub(super) fn line_partition(provider: &str) -> String {
     format!("S#{provider}")
@@ -133,21 +161,40 @@ impl Listing {
     }
 }
 
+/// Where the record itself lies in its item.
+pub(super) const DOC: &str = "doc";
+
 fn document(key: Key, doc: &impl Serialize) -> Result<Item, StoreError> {
     let mut item = key.into_item();
-    item.insert("doc".to_owned(), value(doc)?);
+    item.insert(DOC.to_owned(), value(doc)?);
     Ok(item)
 }
 
 pub(super) fn read<T: DeserializeOwned>(mut item: Item) -> Result<T, StoreError> {
-    let doc = item.remove("doc").unwrap_or(AttributeValue::Null(true));
+    let doc = item.remove(DOC).unwrap_or(AttributeValue::Null(true));
     serde_dynamo::aws_sdk_dynamodb_1::from_attribute_value(doc).map_err(StoreError::encoding)
 }
 
-pub(super) fn account(account: &Account) -> Result<Item, StoreError> {
+pub(super) fn account(account: &Account, due_shards: u32) -> Result<Item, StoreError> {
     let mut item = document(Key::account(account.id), account)?;
     item.insert("version".to_owned(), n(account.version));
+    if let Some(due_at) = account.due_at() {
+        item.insert("due_shard".to_owned(), s(due_shard(shard_of(&account.id.to_string(), due_shards))));
+        item.insert("due_at".to_owned(), n(due_at.as_millisecond()));
+    }
     Ok(item)
+}
+
+pub(super) fn opened(account: &Account) -> Result<Item, StoreError> {
+    let mut item = document(Key::opened(account.id), &account.id)?;
+    item.insert("gsi_pk".to_owned(), s(ACCOUNTS));
+    item.insert("gsi_sk".to_owned(), s(account.id.to_string()));
+    Ok(item)
+}
+
+/// Whether a due item is an account; else it is a generation.
+pub(super) fn is_account(item: &Item) -> bool {
+    item.get("sk").and_then(|sk| sk.as_s().ok()).is_some_and(|sk| sk == ACCOUNT)
 }
 
 pub(super) fn entry(entry: &Entry) -> Result<Item, StoreError> {
@@ -168,7 +215,7 @@ pub(super) fn generation(generation: &Generation, due_shards: u32) -> Result<Ite
     item.insert("gsi_pk".to_owned(), s(Listing::Generations.partition(generation.account)));
     item.insert("gsi_sk".to_owned(), s(generation.id.to_string()));
     if let Some(due_at) = generation.due_at {
-        item.insert("due_shard".to_owned(), s(due_shard(shard_of(generation.id, due_shards))));
+        item.insert("due_shard".to_owned(), s(due_shard(shard_of(&generation.id.to_string(), due_shards))));
         item.insert("due_at".to_owned(), n(due_at.as_millisecond()));
     }
     Ok(item)
@@ -179,8 +226,7 @@ pub(super) fn due_shard(shard: u32) -> String {
 }
 
 /// The last byte of an id is random.
-fn shard_of(id: GenerationId, due_shards: u32) -> u32 {
-    let text = id.to_string();
+fn shard_of(text: &str, due_shards: u32) -> u32 {
     let tail = text.get(text.len() - 4..).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0);
     tail % due_shards.max(1)
 }
@@ -204,8 +250,15 @@ pub(super) fn idempotency(account: AccountId, key_hash: &str, record: &Idempoten
     Ok(item)
 }
 
-pub(super) fn api_key(hash: &str, key: &ApiKey) -> Result<Item, StoreError> {
-    document(Key::api_key(hash), key)
+/// A key, as whoever shows it finds it, and among its account's.
+pub(super) fn api_key(filed: &FiledKey) -> Result<[Item; 2], StoreError> {
+    let FiledKey { hash, key } = filed;
+    let ApiKey { account, id, .. } = key;
+    Ok([document(Key::api_key(hash), key)?, document(Key::filed_key(*account, *id), filed)?])
+}
+
+pub(super) fn action(action: &Action) -> Result<Item, StoreError> {
+    document(Key::action(action.account, action.id), action)
 }
 
 /// A catalog entry as it is now, and the copy that is kept for good.
@@ -243,7 +296,7 @@ mod tests {
         for i in 0..400_u16 {
             let [high, low] = i.wrapping_mul(40_503).to_be_bytes();
             let id = GenerationId::from_parts(1, [0, 0, 0, 0, 0, 0, 0, 0, high, low]);
-            seen[shard_of(id, 4) as usize] += 1;
+            seen[shard_of(&id.to_string(), 4) as usize] += 1;
         }
         assert!(seen.iter().all(|count| *count > 50), "{seen:?}");
     }

@@ -1,26 +1,25 @@
 //! The table: one conditional transaction for each transition, and the few reads that the steps need.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
-use crate::credits::Credits;
-use crate::ids::{AccountId, GenerationId};
+use crate::api::CreatedGeneration;
+use crate::ids::AccountId;
 use crate::ledger::{Account, Refusal};
+use aws_sdk_dynamodb::Client;
 
 mod accounts;
 mod catalog;
 mod commit;
 mod items;
+mod keys;
 mod pool;
 mod read;
 mod transact;
 
-pub use read::{DueCursor, DueGeneration, Page};
+pub use keys::{Action, FiledKey, USE_NOTED_EVERY};
+pub use read::{Due, DueCursor, DueRecord, Page};
 
 /// The table and the counters of accounts that this process has seen last.
 #[derive(Clone)]
@@ -29,6 +28,7 @@ pub struct Store {
     table: String,
     due_shards: u32,
     accounts: Gates,
+    races: Arc<AtomicU64>,
 }
 
 /// One gate for each account. Postings of one process to one account go through it one after the other and remember the counters:
@@ -65,6 +65,9 @@ pub enum StoreError {
     /// A record that cannot be written or read.
     #[error("a record has an unexpected shape")]
     Encoding(#[source] serde_dynamo::Error),
+    /// A request with the same `Idempotency-Key` is being written at this moment, again and again.
+    #[error("a request with the same key is in progress: gave up after {tries} tries")]
+    InFlight { tries: u32 },
     /// Others changed the same records again and again.
     #[error("the records are too busy: gave up after {tries} tries")]
     TooBusy { tries: u32 },
@@ -107,61 +110,43 @@ pub enum CommitError {
     Store(#[from] StoreError),
 }
 
-/// What an API key opens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApiKey {
-    /// Whose it is.
-    pub account: AccountId,
-    /// What it may do.
-    pub scopes: Vec<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// What is remembered of a request with an `Idempotency-Key`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdempotencyRecord {
-    /// A fingerprint of the request.
-    pub payload: String,
-    /// What it made.
-    pub generation: GenerationId,
-    /// What the first answer said.
-    pub cost: Credits,
-    pub balance_before: Credits,
-    pub balance_after: Credits,
-    pub created_at: Timestamp,
-    /// After this the key is free again.
-    pub expires_at: Timestamp,
-}
-
-/// A request's claim on an idempotency key.
-#[derive(Debug, Clone)]
-pub struct IdempotencyClaim {
-    /// A fingerprint of the key.
-    pub key_hash: String,
-    /// A fingerprint of the request.
-    pub payload: String,
-    /// How long the key is remembered.
-    pub keep: Duration,
-}
-
 /// What became of a new generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
     /// Written, with its hold.
-    New { balance_before: Credits, balance_after: Credits },
+    New(CreatedGeneration),
     /// The same request was accepted before.
-    Replayed(IdempotencyRecord),
+    Replayed(CreatedGeneration),
     /// The key belongs to another request.
     KeyReused,
-    /// The account cannot pay.
+    /// The account cannot pay, or may not.
+    Refused(Refusal),
+}
+
+/// What became of a change of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// Written: the account now.
+    Done(Box<Account>),
+    /// What was to be written is there already: nothing was changed.
+    AlreadySo,
+    /// The account does not allow it: nothing was changed.
     Refused(Refusal),
 }
 
 impl Store {
     /// A store over an existing table. The due index is spread over `due_shards` partitions, the same number in every process.
     pub fn new(client: Client, table: String, due_shards: u32) -> Self {
-        Self { client, table, due_shards, accounts: Gates::default() }
+        Self { client, table, due_shards, accounts: Gates::default(), races: Arc::default() }
+    }
+
+    /// How often a posting of this process had to be decided anew, since another process had posted to the account meanwhile.
+    pub fn races(&self) -> u64 {
+        self.races.load(Ordering::Relaxed)
+    }
+
+    fn count_race(&self) {
+        self.races.fetch_add(1, Ordering::Relaxed);
     }
 
     fn gate(&self, account: AccountId) -> Gate {

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::items::{self, Item, Key, Listing};
-use super::{ApiKey, IdempotencyRecord, Store, StoreError};
+use super::{Store, StoreError};
 use crate::assets::Asset;
 use crate::generation::Generation;
+use crate::idempotency::IdempotencyRecord;
 use crate::ids::{AccountId, AssetId, GenerationId};
+use crate::keys::ApiKey;
 use crate::ledger::{Account, Entry};
 
 /// A kind, `#`, and what it is about; longer ids are not ours.
@@ -27,10 +29,18 @@ pub struct Page<T> {
 
 /// An entry of the due index.
 #[derive(Debug, Clone)]
-pub struct DueGeneration {
-    pub id: GenerationId,
+pub struct Due {
+    pub record: DueRecord,
     pub account: AccountId,
     pub due_at: Timestamp,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueRecord {
+    Generation(GenerationId),
+    /// The account itself: some of its credits end.
+    Account,
 }
 
 impl Store {
@@ -82,7 +92,7 @@ impl Store {
                 None => return Ok(None),
             },
         };
-        self.list(Listing::Generations, account, start, limit, |generation: &Generation| generation.id.to_string())
+        self.list(Listing::Generations.partition(account), start, limit, |generation: &Generation| generation.id.to_string())
             .await
             .map(Some)
     }
@@ -102,27 +112,36 @@ impl Store {
             }
         };
         let cursor_of = |entry: &Entry| format!("{} {}", items::sequence_key(entry.sequence), entry.id);
-        self.list(Listing::Ledger, account, start, limit, cursor_of).await.map(Some)
+        self.list(Listing::Ledger.partition(account), start, limit, cursor_of).await.map(Some)
     }
 
     async fn list<T: DeserializeOwned>(
         &self,
-        listing: Listing,
-        account: AccountId,
+        partition: String,
         start: Option<Item>,
         limit: i32,
         cursor_of: impl Fn(&T) -> String,
     ) -> Result<Page<T>, StoreError> {
         let request = self.client.query().table_name(&self.table).index_name("by_account");
-        let request = request
-            .key_condition_expression("gsi_pk = :pk")
-            .expression_attribute_values(":pk", items::s(listing.partition(account)));
+        let request = request.key_condition_expression("gsi_pk = :pk").expression_attribute_values(":pk", items::s(partition));
         let request = request.scan_index_forward(false).limit(limit).set_exclusive_start_key(start);
         let answer = request.send().await.map_err(|error| StoreError::table("list", error))?;
         let more = answer.last_evaluated_key.is_some();
         let items: Vec<T> = answer.items.unwrap_or_default().into_iter().map(items::read).collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(cursor_of(last)));
         Ok(Page { items, next })
+    }
+
+    /// The ids of all accounts, newest first. `None` when the cursor is not one of ours.
+    pub async fn account_ids(&self, cursor: Option<&str>, limit: i32) -> Result<Option<Page<AccountId>>, StoreError> {
+        let start = match cursor {
+            None => None,
+            Some(cursor) => match unseal(cursor).and_then(|text| text.parse::<AccountId>().ok()) {
+                Some(id) => Some(start_key(Key::opened(id), items::ACCOUNTS, &id.to_string())),
+                None => return Ok(None),
+            },
+        };
+        self.list(items::ACCOUNTS.to_owned(), start, limit, AccountId::to_string).await.map(Some)
     }
 
     /// The shards of the due index.
@@ -136,7 +155,7 @@ impl Store {
         shard: u32,
         before: Timestamp,
         start: Option<DueCursor>,
-    ) -> Result<(Vec<DueGeneration>, Option<DueCursor>), StoreError> {
+    ) -> Result<(Vec<Due>, Option<DueCursor>), StoreError> {
         let request = self.client.query().table_name(&self.table).index_name("due");
         let request = request
             .key_condition_expression("due_shard = :shard AND due_at < :before")
@@ -145,18 +164,25 @@ impl Store {
             .limit(200)
             .set_exclusive_start_key(start.map(|start| start.0));
         let answer = request.send().await.map_err(|error| StoreError::table("read the due index", error))?;
-        let generations = answer.items.unwrap_or_default().into_iter().map(items::read::<Generation>);
-        let due = generations.filter_map(|generation| match generation {
-            Ok(Generation { id, account, due_at, .. }) => Some(DueGeneration { id, account, due_at: due_at? }),
+        let due = answer.items.unwrap_or_default().into_iter().filter_map(|item| match due_of(item) {
+            Ok(due) => due,
             // One record that this version cannot read must not hide the others.
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, shard, "a due record cannot be read");
                 None
             }
         });
-        let due = due.collect();
-        Ok((due, answer.last_evaluated_key.map(DueCursor)))
+        Ok((due.collect(), answer.last_evaluated_key.map(DueCursor)))
     }
+}
+
+fn due_of(item: Item) -> Result<Option<Due>, StoreError> {
+    if items::is_account(&item) {
+        let account: Account = items::read(item)?;
+        return Ok(account.due_at().map(|due_at| Due { record: DueRecord::Account, account: account.id, due_at }));
+    }
+    let Generation { id, account, due_at, .. } = items::read(item)?;
+    Ok(due_at.map(|due_at| Due { record: DueRecord::Generation(id), account, due_at }))
 }
 
 /// Where the next page of the due index starts.

@@ -23,6 +23,8 @@ pub(super) enum Role {
     Asset,
     Idempotency,
     ApiKey,
+    Opened,
+    Action,
     Pool,
     Catalog,
 }
@@ -217,6 +219,8 @@ pub(super) enum Written {
 
 /// How often a write that collided with a transaction is sent again.
 const MAX_COLLISIONS: u32 = 20;
+/// How often a request waits for its twin to be written.
+const MAX_TWINS: u32 = 5;
 
 impl Store {
     /// Writes all or nothing. TransactionConflict means that two transactions touched the same item at the same moment: neither condition
@@ -241,6 +245,10 @@ impl Store {
             });
             if !collided {
                 return Err(StoreError::table("write a transaction", error));
+            }
+            // A twin with the same idempotency key holds it at this moment: it will have an answer in a moment, for both.
+            if collision >= MAX_TWINS && is_held(Role::Idempotency, writes, reasons) {
+                return Err(StoreError::InFlight { tries: collision });
             }
             tracing::debug!(collision, "transaction conflict");
             tokio::time::sleep(jitter(collision)).await;
@@ -309,6 +317,10 @@ impl Sent {
             Some(_) | None => Err(StoreError::table("write an item", error)),
         }
     }
+}
+
+fn is_held(role: Role, writes: &[Write], reasons: &[CancellationReason]) -> bool {
+    writes.iter().zip(reasons).any(|(write, reason)| write.role == role && reason.code() == Some("TransactionConflict"))
 }
 
 fn conflicts(writes: &[Write], reasons: &[CancellationReason]) -> Vec<Conflict> {

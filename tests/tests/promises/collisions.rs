@@ -91,7 +91,7 @@ async fn two_processes_on_one_account_keep_its_books_right() {
     let stores = [world.stack.backend.store.clone(), world.another_store()];
     let postings = (0..200).map(|number| accept(&world, &stores[number % 2], customer.account));
     let outcomes = join_all(postings).await;
-    let accepted = outcomes.iter().filter(|outcome| matches!(outcome, Accepted::New { .. })).count();
+    let accepted = outcomes.iter().filter(|outcome| matches!(outcome, Accepted::New(_))).count();
     let refused = outcomes.iter().filter(|outcome| matches!(outcome, Accepted::Refused(_))).count();
     assert_eq!((accepted, refused), (150, 50));
     assert_eq!(customer.balance().await, (0, 750));
@@ -118,6 +118,6 @@ async fn accept(world: &World, store: &Store, account: AccountId) -> Accepted {
     };
     let cost = Credits::new(5).expect("small");
     let due_at = now + SignedDuration::from_secs(60);
-    let generation = Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, now, due_at);
+    let generation = Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, None, now, due_at);
     store.accept(&generation, None, now).await.expect("the table answers")
 }

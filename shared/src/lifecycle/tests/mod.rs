@@ -172,10 +172,10 @@ impl Life {
             price_per_result: None,
             candidates: vec![candidate("p")],
         };
-        let generation = Generation::accept(id, account, order, credits(hold), now, now + due_in);
+        let generation = Generation::accept(id, account, order, credits(hold), None, now, now + due_in);
         let mut life = Self { generation, account: Account::open(account, now), entries: Vec::new(), now };
-        life.post(&Posting::Grant { reference: "welcome".into(), amount: credits(granted) });
-        life.post(&Posting::Hold { generation: id, amount: credits(hold) });
+        life.post(&Posting::Grant { reference: "welcome".into(), amount: credits(granted), ends_at: None, note: None });
+        life.post(&Posting::Hold { generation: id, amount: credits(hold), key: None });
         life
     }
 
@@ -281,9 +281,11 @@ fn describe(decided: &Result<Decision, Unchanged>, now: Timestamp) -> String {
     let generation = &decision.next;
     let mut parts = vec![describe_state(generation)];
     match &decision.posting {
-        Some(Posting::Charge { held, charge, .. }) => parts.push(format!("charge {charge} of {held}")),
-        Some(Posting::Release { held, .. }) => parts.push(format!("release {held}")),
-        Some(Posting::Grant { .. } | Posting::Hold { .. }) => panic!("a generation neither grants nor holds"),
+        Some(Posting::Charge { hold, charge }) => parts.push(format!("charge {charge} of {}", hold.amount)),
+        Some(Posting::Release { hold }) => parts.push(format!("release {}", hold.amount)),
+        Some(Posting::Grant { .. } | Posting::Hold { .. } | Posting::Adjust { .. } | Posting::Expire) => {
+            panic!("a generation only closes its hold")
+        }
         None => {}
     }
     if !decision.assets.is_empty() {

@@ -209,8 +209,8 @@ fn keeps_its_promises(before: &Life, event: &Event, decision: &Decision, rules: 
     }
     let ends = new.state.is_terminal() && !old.state.is_terminal();
     assert_eq!(decision.posting.is_some(), ends, "money moves at the end and only there: {}", told());
-    if let Some(Posting::Charge { held, charge, .. }) = &decision.posting {
-        assert!(*held == old.hold && charge <= held, "{}", told());
+    if let Some(Posting::Charge { hold, charge }) = &decision.posting {
+        assert!(*hold == old.hold() && *charge <= hold.amount, "{}", told());
         assert!(!matches!(old.state, State::Queued { .. }), "charged for waiting: {}", told());
     }
     let files = matches!(event, Event::Stored { .. });

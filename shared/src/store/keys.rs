@@ -1,0 +1,147 @@
+//! API keys, and what operators did by hand.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::items::{self, Key};
+use super::transact::{Changes, Check, Role, Write};
+use super::{Changed, Store, StoreError};
+use crate::ids::{AccountId, ActionId, ApiKeyId};
+use crate::keys::ApiKey;
+use crate::ledger::Account;
+
+/// A key with the fingerprint that it is found by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FiledKey {
+    /// SHA-256 of the key.
+    pub hash: String,
+    #[serde(flatten)]
+    pub key: ApiKey,
+}
+
+/// Something an operator did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    pub id: ActionId,
+    /// Whose account it was done to.
+    pub account: AccountId,
+    pub at: Timestamp,
+    /// The API key that was used; none: from the command line on the table itself.
+    pub by: Option<ApiKeyId>,
+    /// A word: `grant`, `release`, `revoke_key`, …
+    pub what: String,
+    /// The id of what it was done to.
+    pub about: String,
+    /// In the operator's words.
+    pub reason: Option<String>,
+}
+
+/// A key's last use is written at most so often.
+pub const USE_NOTED_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+
+impl Store {
+    /// Files a new key: from then on it opens its account. The key itself is never stored.
+    pub async fn add_key(&self, filed: &FiledKey, action: &Action, now: Timestamp) -> Result<Changed, StoreError> {
+        let ApiKey { account, id, limits, .. } = filed.key;
+        let ends_at = filed.key.ends_at();
+        let others = || -> Result<Vec<Write>, StoreError> {
+            let mut writes: Vec<Write> = items::api_key(filed)?.into_iter().map(|item| Write::new(Role::ApiKey, item)).collect();
+            writes.push(Write::new(Role::Action, items::action(action)?));
+            Ok(writes)
+        };
+        let outcome = self.change(account, |own| own.with_key(id, limits, ends_at, now), |_, _| others()).await?;
+        outcome.into_changed()
+    }
+
+    /// Ends a key, or lets it end at its `expires_at`; `replacement` is filed in the same transaction.
+    pub async fn end_key(
+        &self,
+        ended: &FiledKey,
+        replacement: Option<&FiledKey>,
+        action: &Action,
+        now: Timestamp,
+    ) -> Result<Changed, StoreError> {
+        let ApiKey { account, id, .. } = ended.key;
+        let ends_at = ended.key.ends_at().unwrap_or(now);
+        let others = || -> Result<Vec<Write>, StoreError> {
+            let [shown, _] = items::api_key(ended)?;
+            let among = Changes::default().set(items::DOC, items::value(ended)?);
+            let among = Write::update(Role::ApiKey, Key::filed_key(account, id), among);
+            let mut writes = vec![Write::always(Role::ApiKey, shown), among];
+            if let Some(replacement) = replacement {
+                writes.extend(items::api_key(replacement)?.into_iter().map(|item| Write::new(Role::ApiKey, item)));
+            }
+            writes.push(Write::new(Role::Action, items::action(action)?));
+            Ok(writes)
+        };
+        let decide = |own: &Account| {
+            let ending = own.with_key_ending(id, ends_at, now);
+            match replacement.map(|filed| &filed.key) {
+                Some(new) => ending.account.with_key(new.id, new.limits, new.ends_at(), now),
+                None => Ok(ending),
+            }
+        };
+        self.change(account, decide, |_, _| others()).await?.into_changed()
+    }
+
+    /// Every key of an account that ever was, oldest first.
+    pub async fn keys(&self, account: AccountId) -> Result<Vec<(FiledKey, Option<Timestamp>)>, StoreError> {
+        let items = self.items_of(account, items::KEYS).await?;
+        let with_use = items.into_iter().map(|item| {
+            let used = items::number::<i64>(&item, LAST_USED).and_then(|ms| Timestamp::from_millisecond(ms).ok());
+            Ok((items::read(item)?, used))
+        });
+        with_use.collect()
+    }
+
+    /// One key of an account.
+    pub async fn key(&self, account: AccountId, id: ApiKeyId) -> Result<Option<FiledKey>, StoreError> {
+        self.get(Key::filed_key(account, id)).await
+    }
+
+    /// Notes that a key was used, at most every [`USE_NOTED_EVERY`].
+    pub async fn note_use(&self, account: AccountId, id: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
+        let changes = Changes::default()
+            .set(LAST_USED, items::millis(now))
+            .only_if(LAST_USED, Check::AbsentOrBelow(items::millis(now - USE_NOTED_EVERY)))
+            .only_if("pk", Check::Equals(AttributeValue::S(items::account_partition(account))));
+        self.put(&Write::update(Role::ApiKey, Key::filed_key(account, id), changes)).await.map(|_| ())
+    }
+
+    /// What operators did to an account, newest first; at most 100.
+    pub async fn actions(&self, account: AccountId) -> Result<Vec<Action>, StoreError> {
+        let query = self.client.query().table_name(&self.table).consistent_read(true).scan_index_forward(false).limit(100);
+        let answer = query
+            .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
+            .expression_attribute_values(":pk", items::s(items::account_partition(account)))
+            .expression_attribute_values(":sk", items::s(items::ACTIONS))
+            .send()
+            .await;
+        let answer = answer.map_err(|error| StoreError::table("list an account's actions", error))?;
+        answer.items.unwrap_or_default().into_iter().map(items::read).collect()
+    }
+
+    /// Everything of one kind in an account's own partition, by sort key.
+    pub(super) async fn items_of(&self, account: AccountId, prefix: &str) -> Result<Vec<items::Item>, StoreError> {
+        let (mut all, mut start) = (Vec::new(), None);
+        loop {
+            let query = self.client.query().table_name(&self.table).consistent_read(true).set_exclusive_start_key(start);
+            let answer = query
+                .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
+                .expression_attribute_values(":pk", items::s(items::account_partition(account)))
+                .expression_attribute_values(":sk", items::s(prefix))
+                .send()
+                .await;
+            let answer = answer.map_err(|error| StoreError::table("list an account's items", error))?;
+            all.extend(answer.items.unwrap_or_default());
+            match answer.last_evaluated_key {
+                Some(next) => start = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+}
+
+/// Beside the record, since whoever writes it has not read that.
+const LAST_USED: &str = "last_used_at";
