@@ -92,7 +92,7 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
         headers.insert("location", location);
     }
     if replayed {
-        headers.insert("idempotency-replayed", lambda_http::http::HeaderValue::from_static("true"));
+        endpoint::mark_replayed(&mut response);
     }
     Ok(response)
 }

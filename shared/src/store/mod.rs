@@ -14,11 +14,13 @@ mod catalog;
 mod commit;
 mod items;
 mod keys;
+mod ledger;
 mod pool;
 mod read;
 mod transact;
 
 pub use keys::{Action, FiledKey, USE_NOTED_EVERY};
+pub use ledger::LedgerFilter;
 pub use read::{Due, DueCursor, DueRecord, Page};
 
 /// The table and the counters of accounts that this process has seen last.

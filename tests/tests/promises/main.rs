@@ -17,6 +17,7 @@ mod idempotency;
 mod inline_results;
 mod keys;
 mod kill9;
+mod ledger;
 mod limits;
 mod lost_callback;
 mod openapi;
