@@ -16,6 +16,7 @@ pub mod messages;
 pub mod outcome;
 pub mod pick;
 pub mod pool;
+pub mod price;
 pub mod signature;
 pub mod template;
 

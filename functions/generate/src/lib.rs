@@ -117,10 +117,10 @@ async fn prepare(backend: &Backend, account: AccountId, asked: &CreateGeneration
     }
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
-    let price_per_result = offer.price().per_result_price();
-    let order = Order { model: offer.name().to_owned(), kind: offer.kind(), params, inputs, price_per_result, candidates };
+    let (model, kind) = (offer.name().to_owned(), offer.kind());
+    let order = Order { model, kind, params, inputs, price_by_results: cost.by_results, candidates };
     let due_at = now + backend.config.limits.requeue_every;
-    Ok(Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, now, due_at))
+    Ok(Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost.credits, now, due_at))
 }
 
 /// The answer to a request that was written, or was written before.
