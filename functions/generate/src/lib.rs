@@ -1,31 +1,35 @@
-//! New generations and their cancellation: the price is held, the record written and the idempotency key taken in one transaction.
+//! Quotes, new generations and their cancellation: the price is held, the record written and the idempotency key taken in one transaction.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::api::{AssetStatus, CreateGeneration, CreatedGeneration, GenerationView, Problem, Status};
 use shared::backend::{Applied, Backend};
 use shared::catalog::Offer;
 use shared::endpoint::{self, Caller};
-use shared::generation::{Generation, Input, Order};
+use shared::generation::{Candidate, Generation, Input, Order};
 use shared::ids::{AccountId, GenerationId};
 use shared::ledger::Refusal;
 use shared::lifecycle::{Event, Send, Unchanged};
 use shared::messages::Outgoing;
+use shared::price::Cost;
 use shared::signature::fingerprint;
 use shared::store::{Accepted, IdempotencyClaim, IdempotencyRecord};
+
+pub mod quotes;
 
 /// How long an `Idempotency-Key` is remembered.
 const KEEP_KEYS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Counted from the request's arrival: an HTTP API answers within 30 s or not at all.
 const MAX_WAIT_SECONDS: i64 = 22;
 
-/// Answers `POST /v1/generations` and `POST /v1/generations/{id}/cancel`.
+/// Answers `POST /v1/quotes`, `POST /v1/generations` and `POST /v1/generations/{id}/cancel`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     let method = request.method().as_str().to_owned();
     let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
+        ("POST", ["v1", "quotes"]) => quotes::quote(backend, &request).await,
         ("POST", ["v1", "generations"]) => create(backend, &request).await,
         ("POST", ["v1", "generations", id, "cancel"]) => cancel(backend, &request, id).await,
         _ => Err(endpoint::no_route(&request)),
@@ -98,23 +102,48 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     Ok(response)
 }
 
+/// What is asked for, checked.
+struct Wanted {
+    offer: Offer,
+    /// Defaults filled in.
+    params: Map<String, Value>,
+    /// Who may make it; never empty.
+    candidates: Vec<Candidate>,
+}
+
+impl Wanted {
+    async fn read(backend: &Backend, model: &str, params: &Map<String, Value>) -> Result<Self, Problem> {
+        let offer = backend.catalog().await?.offer(model).ok_or_else(|| {
+            let name: String = model.chars().take(80).collect();
+            let detail = format!("there is no model `{name}`; `GET /v1/models` lists them");
+            Problem::new(422, "unknown_model", "Unknown model", detail).at("model")
+        })?;
+        let params = offer.params().check("params.", params)?;
+        let candidates = offer.candidates(&params);
+        if candidates.is_empty() {
+            let detail = "no model of this chain can take these parameters together";
+            return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("params"));
+        }
+        Ok(Self { offer, params, candidates })
+    }
+
+    /// What it costs now.
+    fn cost(&self) -> Result<Cost, Problem> {
+        let beyond =
+            || Problem::new(422, "out_of_range", "Invalid parameter", "the price of this is beyond every limit").at("params");
+        self.offer.price().of(&self.params).ok_or_else(beyond)
+    }
+}
+
 /// Checks what was asked and makes the record of it, not yet written.
 async fn prepare(backend: &Backend, account: AccountId, asked: &CreateGeneration) -> Result<Generation, Problem> {
-    let offer = backend.catalog().await?.offer(&asked.model).ok_or_else(|| {
-        let name: String = asked.model.chars().take(80).collect();
-        Problem::new(422, "unknown_model", "Unknown model", format!("there is no model `{name}`; `GET /v1/models` lists them"))
-            .at("model")
-    })?;
-    let params = offer.params().check("params.", &asked.params)?;
-    let cost = offer.price().of(&params).ok_or_else(|| {
-        Problem::new(422, "out_of_range", "Invalid parameter", "the price of this is beyond every limit").at("params")
-    })?;
+    let wanted = Wanted::read(backend, &asked.model, &asked.params).await?;
+    let cost = match &asked.quote {
+        Some(token) => quotes::redeem(backend, token, account, &wanted)?,
+        None => wanted.cost()?,
+    };
+    let Wanted { offer, params, candidates } = wanted;
     let inputs = inputs(backend, account, &offer, &params).await?;
-    let candidates = offer.candidates(&params);
-    if candidates.is_empty() {
-        let detail = "no model of this chain can take these parameters together";
-        return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("params"));
-    }
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
     let (model, kind) = (offer.name().to_owned(), offer.kind());
@@ -164,9 +193,13 @@ fn claim(request: &Request, asked: &CreateGeneration) -> Result<Option<Idempoten
         let detail = "an `Idempotency-Key` has 1 to 255 printable ASCII characters";
         Problem::new(422, "invalid_param", "Invalid parameter", detail).at("Idempotency-Key")
     })?;
+    let mut payload = json!({"model": asked.model, "params": asked.params});
+    if let Some(quote) = &asked.quote {
+        payload["quote"] = Value::from(quote.as_str());
+    }
     Ok(Some(IdempotencyClaim {
         key_hash: fingerprint(key.as_bytes()),
-        payload: fingerprint(canonical(&json!({"model": asked.model, "params": asked.params})).as_bytes()),
+        payload: fingerprint(canonical(&payload).as_bytes()),
         keep: KEEP_KEYS,
     }))
 }
@@ -189,7 +222,7 @@ async fn inputs(
     backend: &Backend,
     account: AccountId,
     offer: &Offer,
-    params: &serde_json::Map<String, Value>,
+    params: &Map<String, Value>,
 ) -> Result<Vec<Input>, Problem> {
     let mut inputs: Vec<Input> = Vec::new();
     for (name, id) in offer.params().assets(params) {

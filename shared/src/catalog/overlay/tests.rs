@@ -194,8 +194,8 @@ fn no_provider_is_told_a_secret_of_ours() {
         } });
         check_entry(CatalogKind::Provider, provider_name, &own.to_string()).map_err(|error| error.to_string())
     };
-    assert_eq!(with_key("callback", "CALLBACK_KEY"), Ok(()));
-    for (name, key) in [("acme", "CALLBACK_SECRET"), ("callback", "CALLBACK_SECRET"), ("acme", "FAL_KEY")] {
+    assert_eq!(with_key("signing", "SIGNING_KEY"), Ok(()));
+    for (name, key) in [("acme", "SIGNING_SECRET"), ("signing", "SIGNING_SECRET"), ("acme", "FAL_KEY")] {
         let error = with_key(name, key).expect_err("refused");
         assert!(error.contains("may be a secret of our own"), "{error}");
     }

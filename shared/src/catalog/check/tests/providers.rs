@@ -83,7 +83,7 @@ fn a_provider_has_its_own_secrets_only() {
     refuses_in_http("/key_env", json!("OPENAI_API_KEY"), "key_env", "those of this one begin with `ACME_`");
     refuses_in_jobs(
         "/callback/signature",
-        json!({"standard_webhooks": {"secret_env": "CALLBACK_SECRET"}}),
+        json!({"standard_webhooks": {"secret_env": "SIGNING_SECRET"}}),
         "callback.signature.standard_webhooks.secret_env",
         "may be a secret of our own",
     );
