@@ -45,7 +45,7 @@ pub struct Price {
 pub struct Cost {
     /// What is held.
     pub credits: Credits,
-    /// What 1, 2, … results cost, up to the number ordered; empty when the price does not depend on results.
+    /// What 1, 2, … results cost, up to the number ordered, and never more than is held; empty when the price does not depend on results.
     #[serde(default)]
     pub by_results: Vec<Credits>,
 }
@@ -60,7 +60,7 @@ impl Price {
         let mut params = params.clone();
         let mut price_of = |results: u64| {
             params.insert(name.clone(), Value::from(results));
-            self.credits_for(&params)
+            Some(self.credits_for(&params)?.min(credits))
         };
         Some(Cost { credits, by_results: (1..=ordered).map(&mut price_of).collect::<Option<_>>()? })
     }

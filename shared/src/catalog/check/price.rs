@@ -15,6 +15,9 @@ use crate::price::{Domain, Expression, Price};
 /// The most that a generation may cost us, in US dollars: a million.
 const MAX_USD: i64 = 1_000_000;
 
+/// Beyond it a number in JSON may be another one than was written: 2^53 - 1 (RFC 8259, section 6).
+const MAX_EXACT: u64 = 9_007_199_254_740_991;
+
 /// What a generation costs.
 pub(super) fn price(place: &Place<'_>, price: &Price, params: &Value) -> Checked {
     let counted = price.per_result.as_deref();
@@ -92,6 +95,9 @@ fn whole(name: &str, property: &Value, choices: Option<&Vec<Value>>, counts_resu
     let Some((least, most)) = of_choices.or_else(|| end("minimum").zip(end("maximum"))) else {
         return Err(format!("`{name}` has no bounds: give it a `minimum` and a `maximum` that are whole numbers, or an `enum`"));
     };
+    if [least, most].iter().any(|end| end.unsigned_abs() > MAX_EXACT) {
+        return Err(format!("`{name}` may be beyond {MAX_EXACT}, where numbers in JSON are not exact: lower its `maximum`"));
+    }
     if most < least {
         return Err(format!("the `maximum` of `{name}` is below its `minimum`"));
     }

@@ -16,6 +16,7 @@ fn priced(credits: Value) -> Value {
         "sound": {"type": "boolean", "default": true},
         "shift": {"type": "integer", "minimum": -5, "maximum": 5, "default": 0},
         "endless": {"type": "integer", "minimum": 0, "default": 0},
+        "vast": {"type": "integer", "minimum": 0, "maximum": 10_000_000_000_000_000_u64, "default": 1},
         "either": {"oneOf": [{"type": "integer"}, {"type": "string"}], "default": 1},
     });
     for (name, property) in params.as_object().expect("an object") {
@@ -76,6 +77,7 @@ fn a_price_uses_parameters_that_always_have_a_value() {
     refuses_price("prompt == 'x' ? 1 : 2", "`prompt` may be any text: give it an `enum`");
     refuses_price("strength * 4", "`strength` need not be a whole number");
     refuses_price("endless", "`endless` has no bounds");
+    refuses_price("vast / 1000000000", "where numbers in JSON are not exact");
     refuses_price("either", "a price cannot depend on it");
 }
 
