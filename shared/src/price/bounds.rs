@@ -55,7 +55,7 @@ fn kind(node: &Node, domains: Domains<'_>) -> Result<Kind, String> {
         Node::Number(value) => Ok(Kind::Number(constant(*value))),
         Node::Text(text) => Ok(Kind::Text(BTreeSet::from([text.clone()]))),
         Node::Param(name) => Ok(match domains(name)? {
-            Domain::Whole { least, most } => Kind::Number(joined(constant(Ratio::whole(least)), constant(Ratio::whole(most)))?),
+            Domain::Whole { least, most } => Kind::Number(joined(constant(Ratio::whole(least)), constant(Ratio::whole(most)))),
             Domain::Text(texts) => Kind::Text(texts),
             Domain::Truth => Kind::Truth,
         }),
@@ -82,7 +82,7 @@ fn kind(node: &Node, domains: Domains<'_>) -> Result<Kind, String> {
         Node::Extreme(extreme, first, more) => {
             let mut best = number(first, domains, "`min` or `max`")?;
             for node in more {
-                best = best_of(*extreme, best, number(node, domains, "`min` or `max`")?)?;
+                best = best_of(*extreme, best, number(node, domains, "`min` or `max`")?);
             }
             Ok(Kind::Number(best))
         }
@@ -113,7 +113,7 @@ fn product(left: i128, right: i128) -> Result<i128, String> {
     left.checked_mul(right).ok_or_else(|| TOO_EXACT.to_owned())
 }
 
-/// Whether two such numbers can be compared or added; the largest number above the line of their sum.
+/// The largest number above the line of their sum.
 fn over_one_line(left: &Number, right: &Number) -> Result<i128, String> {
     product(left.numerator, right.denominator)?
         .checked_add(product(right.numerator, left.denominator)?)
@@ -133,21 +133,23 @@ fn calculated(operator: Arithmetic, left: Number, right: Number) -> Result<Numbe
         Arithmetic::Over => (product(left.numerator, right.denominator)?, product(left.denominator, right.numerator)?),
     };
     // Each of the four operations has its extremes at ends of both ranges, where the divisor does not cross zero.
-    let ends = |range: Range| [range.low, range.high];
-    let mut range: Option<Range> = None;
-    for one in ends(left.range) {
-        for other in ends(right.range) {
-            let value = arithmetic(operator, one, other).ok_or(TOO_EXACT)?;
-            let own = Range { low: value, high: value };
-            range = Some(range.map_or(Some(own), |range| range.joined(own)).ok_or(TOO_EXACT)?);
-        }
-    }
-    Ok(Number { range: range.ok_or(TOO_EXACT)?, numerator, denominator })
+    let ends = [
+        (left.range.low, right.range.low),
+        (left.range.low, right.range.high),
+        (left.range.high, right.range.low),
+        (left.range.high, right.range.high),
+    ];
+    let ends: Option<Vec<Ratio>> = ends.into_iter().map(|(left, right)| arithmetic(operator, left, right)).collect();
+    let ends = ends.ok_or(TOO_EXACT)?;
+    let (Some(low), Some(high)) = (ends.iter().copied().min(), ends.iter().copied().max()) else {
+        return Err(TOO_EXACT.to_owned());
+    };
+    Ok(Number { range: Range { low, high }, numerator, denominator })
 }
 
 fn comparable(comparison: Comparison, left: Kind, right: Kind) -> Result<(), String> {
     match (left, right) {
-        (Kind::Number(left), Kind::Number(right)) => over_one_line(&left, &right).map(|_| ()),
+        (Kind::Number(_), Kind::Number(_)) => Ok(()),
         (Kind::Text(left), Kind::Text(right)) => match comparison {
             Comparison::Equal | Comparison::Unequal if left.is_disjoint(&right) => {
                 Err(format!("{} and {} are never the same: correct one of them", told(&left), told(&right)))
@@ -172,7 +174,7 @@ fn told(texts: &BTreeSet<String>) -> String {
 
 fn either(first: Kind, second: Kind) -> Result<Kind, String> {
     match (first, second) {
-        (Kind::Number(first), Kind::Number(second)) => joined(first, second).map(Kind::Number),
+        (Kind::Number(first), Kind::Number(second)) => Ok(Kind::Number(joined(first, second))),
         (Kind::Text(first), Kind::Text(second)) => Ok(Kind::Text(first.into_iter().chain(second).collect())),
         (Kind::Truth, Kind::Truth) => Ok(Kind::Truth),
         (Kind::Number(_) | Kind::Text(_) | Kind::Truth, _) => {
@@ -182,12 +184,13 @@ fn either(first: Kind, second: Kind) -> Result<Kind, String> {
 }
 
 /// What may be the one or the other.
-fn joined(first: Number, second: Number) -> Result<Number, String> {
-    Ok(Number {
-        range: first.range.joined(second.range).ok_or(TOO_EXACT)?,
+fn joined(first: Number, second: Number) -> Number {
+    let (one, other) = (first.range, second.range);
+    Number {
+        range: Range { low: one.low.min(other.low), high: one.high.max(other.high) },
         numerator: first.numerator.max(second.numerator),
         denominator: first.denominator.max(second.denominator),
-    })
+    }
 }
 
 fn rounded(rounding: Rounding, inner: Number) -> Number {
@@ -195,11 +198,10 @@ fn rounded(rounding: Rounding, inner: Number) -> Number {
     Number { range, numerator: inner.numerator, denominator: 1 }
 }
 
-fn best_of(extreme: Extreme, left: Number, right: Number) -> Result<Number, String> {
-    over_one_line(&left, &right)?;
-    let best = |left, right| extreme_of(extreme, left, right).ok_or_else(|| TOO_EXACT.to_owned());
-    let range = Range { low: best(left.range.low, right.range.low)?, high: best(left.range.high, right.range.high)? };
-    Ok(Number { range, ..joined(left, right)? })
+fn best_of(extreme: Extreme, left: Number, right: Number) -> Number {
+    let best = |left, right| extreme_of(extreme, left, right);
+    let range = Range { low: best(left.range.low, right.range.low), high: best(left.range.high, right.range.high) };
+    Number { range, ..joined(left, right) }
 }
 
 fn word(operator: Arithmetic) -> &'static str {
@@ -212,10 +214,6 @@ fn word(operator: Arithmetic) -> &'static str {
 }
 
 impl Range {
-    fn joined(self, other: Self) -> Option<Self> {
-        Some(Self { low: extreme_of(Extreme::Min, self.low, other.low)?, high: extreme_of(Extreme::Max, self.high, other.high)? })
-    }
-
     fn contains_zero(self) -> bool {
         self.low.signum() <= 0 && self.high.signum() >= 0
     }

@@ -1,7 +1,5 @@
 //! The value of an expression, exactly.
 
-use std::cmp::Ordering;
-
 use serde_json::{Map, Value as Json};
 
 use super::parse::{Arithmetic, Comparison, Extreme, Logic, Node, Rounding};
@@ -48,7 +46,7 @@ fn value<'a>(node: &'a Node, params: &'a Map<String, Json>) -> Option<Value<'a>>
         Node::Extreme(extreme, first, more) => {
             let mut best = number(first, params)?;
             for node in more {
-                best = extreme_of(*extreme, best, number(node, params)?)?;
+                best = extreme_of(*extreme, best, number(node, params)?);
             }
             Value::Number(best)
         }
@@ -83,17 +81,16 @@ pub(super) fn round(rounding: Rounding, number: Ratio) -> Ratio {
     }
 }
 
-pub(super) fn extreme_of(extreme: Extreme, left: Ratio, right: Ratio) -> Option<Ratio> {
-    let wanted = match extreme {
-        Extreme::Min => Ordering::Less,
-        Extreme::Max => Ordering::Greater,
-    };
-    Some(if left.compare(right)? == wanted { left } else { right })
+pub(super) fn extreme_of(extreme: Extreme, left: Ratio, right: Ratio) -> Ratio {
+    match extreme {
+        Extreme::Min => left.min(right),
+        Extreme::Max => left.max(right),
+    }
 }
 
 fn compare(comparison: Comparison, left: Value<'_>, right: Value<'_>) -> Option<bool> {
     let ordering = match (left, right) {
-        (Value::Number(left), Value::Number(right)) => left.compare(right)?,
+        (Value::Number(left), Value::Number(right)) => left.cmp(&right),
         (Value::Text(left), Value::Text(right)) => left.cmp(right),
         (Value::Number(_) | Value::Text(_) | Value::Truth(_), _) => return None,
     };

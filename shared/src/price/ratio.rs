@@ -73,12 +73,6 @@ impl Ratio {
         Self::new(self.numerator.checked_mul(other.denominator)?, self.denominator.checked_mul(other.numerator)?)
     }
 
-    /// Which of the two is larger.
-    pub fn compare(self, other: Self) -> Option<Ordering> {
-        let (left, right) = self.over_one_line(other)?;
-        Some(left.cmp(&right))
-    }
-
     /// The largest whole number that is not above it.
     pub fn floor(self) -> i128 {
         self.numerator.div_euclid(self.denominator)
@@ -101,6 +95,34 @@ impl Ratio {
 
     fn over_one_line(self, other: Self) -> Option<(i128, i128)> {
         Some((self.numerator.checked_mul(other.denominator)?, other.numerator.checked_mul(self.denominator)?))
+    }
+}
+
+impl Ord for Ratio {
+    /// By whole parts, and then by what is left of each, turned over: products of the numbers might not fit.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (mut left, mut right) = (*self, *other);
+        let mut turned = false;
+        loop {
+            let wholes = left.floor().cmp(&right.floor());
+            let rests = [left, right].map(|ratio| ratio.numerator.rem_euclid(ratio.denominator));
+            let ordering = match rests {
+                [0, _] | [_, 0] => wholes.then(rests[0].cmp(&rests[1])),
+                [_, _] => wholes,
+            };
+            if ordering.is_ne() || rests[0] == 0 {
+                return if turned { ordering.reverse() } else { ordering };
+            }
+            left = Self { numerator: left.denominator, denominator: rests[0] };
+            right = Self { numerator: right.denominator, denominator: rests[1] };
+            turned = !turned;
+        }
+    }
+}
+
+impl PartialOrd for Ratio {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -140,13 +162,35 @@ mod tests {
     fn numbers_below_zero_are_rounded_in_the_right_direction() {
         assert_eq!((ratio("-2.5").floor(), ratio("-2.5").ceil()), (-3, -2));
         assert_eq!((ratio("-2").floor(), ratio("-2").ceil()), (-2, -2));
-        assert_eq!(ratio("-2.5").compare(ratio("-2.4")), Some(Ordering::Less));
+    }
+
+    #[test]
+    fn any_two_numbers_can_be_compared() {
+        let (most, least) = (Ratio::integer(i128::MAX), Ratio::integer(i128::MIN));
+        let nearly = |below: i128| Ratio::new(i128::MAX - 1 - below, i128::MAX - below).expect("a fraction");
+        let rising = [
+            least,
+            ratio("-2.5"),
+            ratio("-2.4"),
+            Ratio::ZERO,
+            ratio("0.3"),
+            ratio("0.4"),
+            nearly(1),
+            nearly(0),
+            Ratio::ONE,
+            most,
+        ];
+        for (at, left) in rising.iter().enumerate() {
+            for (other, right) in rising.iter().enumerate() {
+                assert_eq!(left.cmp(right), at.cmp(&other), "{left} and {right}");
+            }
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let huge = Ratio::integer(i128::MAX);
-        assert_eq!((huge.plus(Ratio::ONE), huge.times(huge), huge.compare(ratio("0.5"))), (None, None, None));
+        assert_eq!((huge.plus(Ratio::ONE), huge.times(huge)), (None, None));
         assert_eq!(Ratio::integer(i128::MIN).over(ratio("-1")), None);
         assert_eq!(Ratio::ONE.over(Ratio::ZERO), None);
     }

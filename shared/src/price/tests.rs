@@ -1,7 +1,5 @@
 //! What expressions mean, and that nothing can come of them that was not foreseen.
 
-use std::cmp::Ordering;
-
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -189,8 +187,8 @@ fn numbers_that_need_more_than_128_bits_are_foreseen() {
         (format!("a / {vast} / {vast} / {vast}"), false),
         (format!("a / {vast} + {tiny}"), true),
         (format!("a / {vast} + {tiny} + b / 999999999999999967"), false),
-        (format!("{vast} * {vast} > {tiny} ? 1 : 2"), false),
-        (format!("min({vast} * {vast}, {tiny})"), false),
+        (format!("{vast} * {vast} > {tiny} ? 1 : 2"), true),
+        (format!("min({vast} * {vast}, {tiny}) + 1"), true),
     ] {
         let expression = Expression::new(&text).expect("read");
         assert_eq!(expression.bounds(&domain).is_ok(), fits, "{text}");
@@ -209,9 +207,7 @@ proptest! {
         let value = expression.evaluate(params.as_object().expect("an object"));
         prop_assert!(value.is_some(), "{text} has no value for {params}");
         let value = value.expect("a value");
-        // Two that cannot be compared in 128 bits prove nothing.
-        prop_assert!(range.low.compare(value) != Some(Ordering::Greater), "{text} is {value}, below {}", range.low);
-        prop_assert!(range.high.compare(value) != Some(Ordering::Less), "{text} is {value}, above {}", range.high);
+        prop_assert!(range.low <= value && value <= range.high, "{text} is {value}, not between {} and {}", range.low, range.high);
     }
 
     #[test]
