@@ -34,6 +34,7 @@ fn the_routes_of_the_api_are_these() {
         [
             "POST /v1/uploads -> presign",
             "POST /v1/uploads/{id}/complete -> presign",
+            "POST /v1/quotes -> generate",
             "POST /v1/generations -> generate",
             "POST /v1/generations/{id}/cancel -> generate",
             "GET /v1/generations -> query",

@@ -136,6 +136,7 @@ const MOST: i64 = 12;
 fn domain(name: &str) -> Result<Domain, String> {
     match name {
         "a" | "b" => Ok(Domain::Whole { least: LEAST, most: MOST }),
+        "v" => Ok(Domain::Whole { least: 100_000_000_000_000_000, most: 200_000_000_000_000_000 }),
         "t" => Ok(Domain::Truth),
         "s" => Ok(Domain::Text(["x", "y"].map(str::to_owned).into())),
         other => Err(format!("`{other}` is not a parameter")),
@@ -176,10 +177,14 @@ fn expressions() -> impl Strategy<Value = String> {
 #[test]
 fn numbers_that_need_more_than_128_bits_are_foreseen() {
     let (vast, tiny) = ("999999999999999989", "0.00000000000000007");
-    let params = json!({"a": 1, "b": 2, "t": true, "s": "x"});
+    let params = json!({"a": 1, "b": 2, "v": 100_000_000_000_000_001_u64});
+    // 1 and 2 at its ends; in between it needs every digit.
+    let long = "(v / 100000000000000000)";
     for (text, fits) in [
         (format!("{vast} * {vast}"), true),
         (format!("{vast} * {vast} * {vast}"), false),
+        (format!("{long} * {long}"), true),
+        (format!("{long} * {long} * {long}"), false),
         (format!("{tiny} * {tiny}"), true),
         (format!("{tiny} * {tiny} * {tiny}"), false),
         (format!("ceil({tiny} * {tiny}) * {tiny}"), true),
