@@ -17,6 +17,8 @@ pub mod messages;
 pub mod outcome;
 pub mod pick;
 pub mod pool;
+pub mod price;
+pub mod quote;
 pub mod signature;
 pub mod template;
 

@@ -136,10 +136,11 @@ async fn accept(world: &World, store: &Store, account: AccountId) -> Accepted {
             catalog_version: 1,
             model_version: None,
             params: None,
+            cost_micro_usd: None,
         }],
         params: Map::from_iter([("prompt".to_owned(), Value::from("crowded"))]),
         inputs: Vec::new(),
-        price_per_result: None,
+        price_by_results: Vec::new(),
     };
     let cost = Credits::new(5).expect("small");
     let due_at = now + SignedDuration::from_secs(60);

@@ -23,6 +23,7 @@ mod lost_callback;
 mod openapi;
 mod pool;
 mod providers;
+mod quotes;
 mod results;
 mod run_time_catalog;
 mod unconfirmed;
