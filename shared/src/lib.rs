@@ -17,6 +17,7 @@ pub mod messages;
 pub mod outcome;
 pub mod pick;
 pub mod pool;
+pub mod rate_limit;
 pub mod signature;
 pub mod template;
 

@@ -22,6 +22,7 @@ mod lost_callback;
 mod openapi;
 mod pool;
 mod providers;
+mod rate_limits;
 mod results;
 mod run_time_catalog;
 mod unconfirmed;
