@@ -42,7 +42,11 @@ impl Load {
         let data = disk.then(tempfile::tempdir).transpose()?;
         let options = Options {
             data: data.as_ref().map(|dir| dir.path().join("data")),
-            environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            environment: environment
+                .iter()
+                .chain(&[("REQUESTS_PER_SECOND", "")])
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             ..Options::default()
         };
         let stack = Stack::start(options).await?;

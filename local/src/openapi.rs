@@ -1,6 +1,8 @@
 //! The OpenAPI description, made from the handlers and the types they take and give.
 
+use shared::api::Problem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -32,7 +34,7 @@ use utoipa::{Modify, OpenApi};
         admin::remove_chain,
     ),
     security(("api_key" = [])),
-    modifiers(&ApiKey)
+    modifiers(&ApiKey, &Limited)
 )]
 struct Api;
 
@@ -43,6 +45,29 @@ impl Modify for ApiKey {
         let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("API key").build());
         openapi.components.get_or_insert_with(Default::default).add_security_scheme("api_key", scheme);
     }
+}
+
+/// Every route with an API key takes its turn.
+struct Limited;
+
+impl Modify for Limited {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let keyless = |path: &str| path.starts_with("/v1/callbacks/");
+        let routes = openapi.paths.paths.iter_mut().filter(|(path, _)| !keyless(path));
+        let operations = routes.flat_map(|(_, route)| [&mut route.get, &mut route.put, &mut route.post, &mut route.delete]);
+        for operation in operations.filter_map(Option::as_mut) {
+            let described = operation.responses.responses.entry("429".to_owned());
+            described.or_insert_with(|| RefOr::T(too_many()));
+        }
+    }
+}
+
+fn too_many() -> Response {
+    let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new()
+        .description("Too many requests; `RateLimit` and `RateLimit-Policy`, on every answer, tell how many are left")
+        .content(Problem::CONTENT_TYPE, problem)
+        .build()
 }
 
 /// The description as JSON: what `openapi.json` holds.

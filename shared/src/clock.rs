@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 /// system time is looked at after each.
 const LONGEST_NAP: Duration = Duration::from_secs(60);
 
-/// The system time plus an offset that [`Clock::advance`] moves forward. Clones share the offset.
+/// The system time, or one that stands still, plus an offset that [`Clock::advance`] moves forward. Clones share the offset.
 #[derive(Clone, Debug)]
 pub struct Clock {
     shift: Arc<Shift>,
@@ -20,6 +20,7 @@ pub struct Clock {
 
 #[derive(Debug)]
 struct Shift {
+    stopped_at: Option<Timestamp>,
     nanoseconds: AtomicI64,
     moved: Notify,
 }
@@ -27,13 +28,22 @@ struct Shift {
 impl Clock {
     /// The system time, as it is.
     pub fn system() -> Self {
-        Self { shift: Arc::new(Shift { nanoseconds: AtomicI64::new(0), moved: Notify::new() }) }
+        Self::over(None)
+    }
+
+    /// Stands still at `at` until it is moved: what depends on parts of a second can be tried without luck.
+    pub fn stopped(at: Timestamp) -> Self {
+        Self::over(Some(at))
+    }
+
+    fn over(stopped_at: Option<Timestamp>) -> Self {
+        Self { shift: Arc::new(Shift { stopped_at, nanoseconds: AtomicI64::new(0), moved: Notify::new() }) }
     }
 
     /// The time now, to the nanosecond. It can step back when the system's clock is corrected.
     pub fn now(&self) -> Timestamp {
         let offset = SignedDuration::from_nanos(self.shift.nanoseconds.load(Ordering::SeqCst));
-        Timestamp::now().checked_add(offset).unwrap_or(Timestamp::MAX)
+        self.shift.stopped_at.unwrap_or_else(Timestamp::now).checked_add(offset).unwrap_or(Timestamp::MAX)
     }
 
     /// Moves this clock and its clones forward and wakes every sleep that is over by then. All advances together are
@@ -89,6 +99,14 @@ mod tests {
         let before = twin.now();
         clock.advance(HOUR);
         assert!(twin.now().duration_since(before) >= SignedDuration::from_hours(1));
+    }
+
+    #[test]
+    fn a_stopped_clock_is_moved_only_by_hand() {
+        let clock = Clock::stopped(Timestamp::UNIX_EPOCH);
+        assert_eq!(clock.now(), Timestamp::UNIX_EPOCH);
+        clock.clone().advance(HOUR);
+        assert_eq!(clock.now(), Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
     }
 
     #[tokio::test]

@@ -35,6 +35,8 @@ pub struct Config {
     pub limits: Limits,
     /// `SUBMIT_TIMEOUT_SECONDS`: no submit's answer is waited for longer, whatever its manifest says.
     pub submit_timeout_s: Option<u32>,
+    /// `REQUESTS_PER_SECOND`: of an account that has no limit of its own. None: empty or 0, no limit.
+    pub requests_per_second: Option<u32>,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
     /// `SECRETS_ID`: the secret of Secrets Manager that holds them.
@@ -107,6 +109,7 @@ impl Config {
                 unconfirmed_for: env.optional_number("UNCONFIRMED_SECONDS")?.map(SignedDuration::from_secs),
             },
             submit_timeout_s: env.limit(SUBMIT_TIMEOUT)?,
+            requests_per_second: env.optional_number("REQUESTS_PER_SECOND")?.filter(|rate| *rate > 0),
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
             secrets_id: env.optional("SECRETS_ID"),
             base_urls,

@@ -14,6 +14,10 @@ use crate::ids::{AccountId, ApiKeyId};
 use crate::keys::Scope;
 use crate::store::StoreError;
 
+mod rate_limits;
+
+pub use rate_limits::answer;
+
 /// The largest request body, in bytes. Media travel by presigned upload.
 pub const MAX_BODY_BYTES: usize = 1_000_000;
 
@@ -36,6 +40,10 @@ pub mod context {
     pub const SCOPES: &str = "scopes";
     /// From when on the key opens nothing; left out: until it is revoked. The gateway remembers the rest for a while.
     pub const ENDS_AT: &str = "ends_at";
+    /// How many requests a second may be made with the key; left out: only the account's limit counts.
+    pub const KEY_RATE: &str = "key_requests_per_second";
+    /// How many requests a second may be made with all keys of the account; left out: no limit.
+    pub const ACCOUNT_RATE: &str = "account_requests_per_second";
 }
 
 /// The segments of the path: `["v1", "generations", "gen_…"]`.
@@ -58,8 +66,18 @@ pub fn admin(backend: &Backend, request: &Request) -> Result<Caller, Problem> {
     caller(backend, request, &[Scope::Admin], "for administration; use one with the scope `admin`")
 }
 
-/// A key that is not good reaches us without an account, so that the answer can say so; an HTTP API's own refusal cannot.
 fn caller(backend: &Backend, request: &Request, any_of: &[Scope], purpose: &str) -> Result<Caller, Problem> {
+    let caller = anybody(backend, request)?;
+    let mut scopes = authorized(request, context::SCOPES).unwrap_or_default().split(' ').filter_map(Scope::of);
+    if scopes.any(|scope| any_of.contains(&scope)) {
+        return Ok(caller);
+    }
+    Err(Problem::new(403, "forbidden", "Forbidden", format!("this API key is not {purpose}")))
+}
+
+/// Who asks, whatever the key is good for. A key that is not good reaches us without an account, so that the answer can say so; an HTTP API's
+/// own refusal cannot.
+fn anybody(backend: &Backend, request: &Request) -> Result<Caller, Problem> {
     let id = |name| authorized(request, name);
     let account = id(context::ACCOUNT).and_then(|account| account.parse().ok());
     let key = id(context::KEY).and_then(|key| key.parse().ok());
@@ -68,11 +86,7 @@ fn caller(backend: &Backend, request: &Request, any_of: &[Scope], purpose: &str)
     if ends_at.is_some_and(|end| end <= backend.now()) {
         return Err(unauthenticated());
     }
-    let mut scopes = id(context::SCOPES).unwrap_or_default().split(' ').filter_map(Scope::of);
-    if scopes.any(|scope| any_of.contains(&scope)) {
-        return Ok(Caller { account, key });
-    }
-    Err(Problem::new(403, "forbidden", "Forbidden", format!("this API key is not {purpose}")))
+    Ok(Caller { account, key })
 }
 
 /// What the authorizer put into the request's context under this name.
@@ -173,7 +187,7 @@ pub fn bad_cursor() -> Problem {
 /// An answer in JSON.
 pub fn json(status: u16, body: &impl Serialize) -> Response<Body> {
     let text = serde_json::to_string(body).unwrap_or_default();
-    text_answer(status, "application/json", text)
+    respond(status, "application/json", text)
 }
 
 /// Says that the answer was given before, to the same request.
@@ -185,7 +199,7 @@ pub fn mark_replayed(response: &mut Response<Body>) {
 pub fn problem(request: &Request, mut problem: Problem) -> Response<Body> {
     problem.request_id = request_id(request);
     let text = serde_json::to_string(&problem).unwrap_or_default();
-    let mut response = text_answer(problem.status, Problem::CONTENT_TYPE, text);
+    let mut response = respond(problem.status, Problem::CONTENT_TYPE, text);
     if let Some(seconds) = problem.retry_after {
         response.headers_mut().insert("retry-after", seconds.into());
     }
@@ -195,8 +209,8 @@ pub fn problem(request: &Request, mut problem: Problem) -> Response<Body> {
     response
 }
 
-/// An answer of another content type.
-pub fn text_answer(status: u16, content_type: &'static str, text: String) -> Response<Body> {
+/// An answer of any content type.
+pub fn respond(status: u16, content_type: &'static str, text: String) -> Response<Body> {
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert("content-type", http::HeaderValue::from_static(content_type));

@@ -32,7 +32,7 @@ pub async fn ledger(backend: &Backend, request: &Request, account: AccountId) ->
     if !csv {
         return Ok(endpoint::json(200, &LedgerView { entries, next_cursor: page.next }));
     }
-    let mut response = endpoint::text_answer(200, "text/csv; charset=utf-8", csv_of(&entries));
+    let mut response = endpoint::respond(200, "text/csv; charset=utf-8", csv_of(&entries));
     let headers = response.headers_mut();
     headers.insert("content-disposition", http::HeaderValue::from_static("attachment; filename=\"ledger.csv\""));
     // RFC 8288: what is left out is replaced, the rest of the address is the same.

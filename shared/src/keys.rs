@@ -54,7 +54,7 @@ pub struct ApiKey {
     pub scopes: Vec<Scope>,
     /// What it may spend; what counts is in the account.
     pub limits: SpendingLimits,
-    /// Requests a second; none: only the account's own limit.
+    /// Requests a second; none or 0: only the account's own limit.
     pub requests_per_second: Option<u32>,
     /// When it was made.
     pub created_at: Timestamp,

@@ -19,6 +19,7 @@ pub mod pick;
 pub mod pool;
 pub mod price;
 pub mod quote;
+pub mod rate_limit;
 pub mod signature;
 pub mod template;
 

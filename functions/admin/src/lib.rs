@@ -12,14 +12,11 @@ mod providers;
 
 /// Answers `/v1/admin/…`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
-    let answer = match endpoint::admin(backend, &request) {
-        Ok(_) => route(backend, &request).await,
-        Err(problem) => Err(problem),
-    };
-    answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
+    endpoint::answer(backend, &request, route(backend, &request)).await
 }
 
 async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    endpoint::admin(backend, request)?;
     let parameters = request.path_parameters();
     // A model's name has slashes; the path parameter has all of it.
     let name = parameters.first("name").unwrap_or_default();

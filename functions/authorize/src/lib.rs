@@ -25,7 +25,7 @@ pub async fn handle(
         match backend.store.api_key(&fingerprint(key.as_bytes())).await? {
             Some(key) if key.has_ended(backend.now()) => tracing::info!(key = %key.id, "an API key that has ended"),
             Some(key) => {
-                context = context_of(&key);
+                context = context_of(&key, account_rate(backend, &key).await);
                 if let Err(error) = backend.store.note_use(key.account, key.id, backend.now()).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, key = %key.id, "the key's use was not noted");
                 }
@@ -39,12 +39,27 @@ pub async fn handle(
     Ok(response)
 }
 
-fn context_of(key: &ApiKey) -> Map<String, Value> {
+/// Requests a second of the key's account, or of the deployment. An account that cannot be read keeps nobody out: the table is asked again for
+/// whatever is done with the key.
+async fn account_rate(backend: &Backend, key: &ApiKey) -> Option<u32> {
+    let own = match backend.store.account(key.account).await {
+        Ok(account) => account.and_then(|account| account.requests_per_second),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, account = %key.account, "the account's limit was not read");
+            None
+        }
+    };
+    own.or(backend.config.requests_per_second)
+}
+
+fn context_of(key: &ApiKey, account_rate: Option<u32>) -> Map<String, Value> {
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.word()).collect();
     let ends_at = key.ends_at().map(|end| (context::ENDS_AT, end.to_string()));
+    let rates = [(context::KEY_RATE, key.requests_per_second), (context::ACCOUNT_RATE, account_rate)];
+    let rates = rates.into_iter().filter_map(|(name, rate)| Some((name, rate?.to_string())));
     let always =
         [(context::ACCOUNT, key.account.to_string()), (context::KEY, key.id.to_string()), (context::SCOPES, scopes.join(" "))];
-    always.into_iter().chain(ends_at).map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
+    always.into_iter().chain(ends_at).chain(rates).map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
 }
 
 fn bearer(header: &str) -> Option<&str> {

@@ -25,14 +25,16 @@ const MAX_WAIT_SECONDS: i64 = 22;
 
 /// Answers `POST /v1/quotes`, `POST /v1/generations` and `POST /v1/generations/{id}/cancel`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
-    let method = request.method().as_str().to_owned();
-    let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
-        ("POST", ["v1", "quotes"]) => quotes::quote(backend, &request).await,
-        ("POST", ["v1", "generations"]) => create(backend, &request).await,
-        ("POST", ["v1", "generations", id, "cancel"]) => cancel(backend, &request, id).await,
-        _ => Err(endpoint::no_route(&request)),
-    };
-    answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
+    endpoint::answer(backend, &request, route(backend, &request)).await
+}
+
+async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    match (request.method().as_str(), endpoint::segments(request).as_slice()) {
+        ("POST", ["v1", "quotes"]) => quotes::quote(backend, request).await,
+        ("POST", ["v1", "generations"]) => create(backend, request).await,
+        ("POST", ["v1", "generations", id, "cancel"]) => cancel(backend, request, id).await,
+        _ => Err(endpoint::no_route(request)),
+    }
 }
 
 /// Ask for a generation. Its price is held now and charged when it succeeds.

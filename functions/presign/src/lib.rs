@@ -19,13 +19,15 @@ const SNIFF_BYTES: u64 = 4_096;
 
 /// Answers `POST /v1/uploads` and `POST /v1/uploads/{id}/complete`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
-    let method = request.method().as_str().to_owned();
-    let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
-        ("POST", ["v1", "uploads"]) => create(backend, &request).await,
-        ("POST", ["v1", "uploads", id, "complete"]) => complete(backend, &request, id).await,
-        _ => Err(endpoint::no_route(&request)),
-    };
-    answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
+    endpoint::answer(backend, &request, route(backend, &request)).await
+}
+
+async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    match (request.method().as_str(), endpoint::segments(request).as_slice()) {
+        ("POST", ["v1", "uploads"]) => create(backend, request).await,
+        ("POST", ["v1", "uploads", id, "complete"]) => complete(backend, request, id).await,
+        _ => Err(endpoint::no_route(request)),
+    }
 }
 
 /// Announce a file; the answer says where to send it. Repeated with its `Idempotency-Key`, it gives a new link to the same upload.

@@ -1,4 +1,4 @@
-//! What a customer can see: generations, models, the account and its ledger, assets. Writes nothing.
+//! What a customer can see: generations, models, the account and its ledger, assets. Changes nothing: only requests are counted.
 
 use lambda_http::{Body, Request, Response};
 use shared::api::{
@@ -11,17 +11,19 @@ use shared::ids::{AssetId, GenerationId};
 
 /// Answers the `GET` routes.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
-    let method = request.method().as_str().to_owned();
-    let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
-        ("GET", ["v1", "generations"]) => generations(backend, &request).await,
-        ("GET", ["v1", "generations", id]) => generation(backend, &request, id).await,
-        ("GET", ["v1", "models"]) => models(backend, &request).await,
-        ("GET", ["v1", "account"]) => account(backend, &request).await,
-        ("GET", ["v1", "account", "ledger"]) => ledger(backend, &request).await,
-        ("GET", ["v1", "assets", id]) => asset(backend, &request, id).await,
-        _ => Err(endpoint::no_route(&request)),
-    };
-    answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
+    endpoint::answer(backend, &request, route(backend, &request)).await
+}
+
+async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    match (request.method().as_str(), endpoint::segments(request).as_slice()) {
+        ("GET", ["v1", "generations"]) => generations(backend, request).await,
+        ("GET", ["v1", "generations", id]) => generation(backend, request, id).await,
+        ("GET", ["v1", "models"]) => models(backend, request).await,
+        ("GET", ["v1", "account"]) => account(backend, request).await,
+        ("GET", ["v1", "account", "ledger"]) => ledger(backend, request).await,
+        ("GET", ["v1", "assets", id]) => asset(backend, request, id).await,
+        _ => Err(endpoint::no_route(request)),
+    }
 }
 
 /// The account's generations, newest first.

@@ -46,7 +46,7 @@ pub struct Account {
     pub lots: Lots,
     /// Of all its keys together.
     pub limits: SpendingLimits,
-    /// Requests a second, of all its keys together; none: the deployment's own limit.
+    /// Requests a second, of all its keys together; none: the deployment's own limit, 0: no limit.
     pub requests_per_second: Option<u32>,
     /// What is under way and spent.
     pub usage: Usage,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Action, FiledKey, StoreError};
+use super::{Action, Bucket, FiledKey, StoreError};
 use crate::assets::Asset;
 use crate::catalog::entry::{CatalogEntry, CatalogKind};
 use crate::generation::{Attempt, Generation};
@@ -93,6 +93,15 @@ impl Key {
     /// Written once, so that listing the accounts costs nothing when they change.
     pub(super) fn opened(account: AccountId) -> Self {
         Self { pk: account_partition(account), sk: "opened".to_owned() }
+    }
+
+    /// What the requests of an account, or of one of its keys, are counted with.
+    pub(super) fn bucket(bucket: Bucket) -> Self {
+        let (account, whose) = match bucket {
+            Bucket::Account(account) => (account, ACCOUNT.to_owned()),
+            Bucket::Key(account, key) => (account, key.to_string()),
+        };
+        Self { pk: account_partition(account), sk: format!("R#{whose}") }
     }
 
     pub(super) fn action(account: AccountId, id: ActionId) -> Self {

@@ -16,11 +16,13 @@ mod items;
 mod keys;
 mod ledger;
 mod pool;
+mod rate_limits;
 mod read;
 mod transact;
 
 pub use keys::{Action, FiledKey, USE_NOTED_EVERY};
 pub use ledger::LedgerFilter;
+pub use rate_limits::Bucket;
 pub use read::{Due, DueCursor, DueRecord, Page};
 
 /// The table and the counters of accounts that this process has seen last.
@@ -31,6 +33,7 @@ pub struct Store {
     due_shards: u32,
     accounts: Gates,
     races: Arc<AtomicU64>,
+    rates: rate_limits::Shares,
 }
 
 /// One gate for each account. Postings of one process to one account go through it one after the other and remember the counters:
@@ -139,7 +142,14 @@ pub enum Changed {
 impl Store {
     /// A store over an existing table. The due index is spread over `due_shards` partitions, the same number in every process.
     pub fn new(client: Client, table: String, due_shards: u32) -> Self {
-        Self { client, table, due_shards, accounts: Gates::default(), races: Arc::default() }
+        Self {
+            client,
+            table,
+            due_shards,
+            accounts: Gates::default(),
+            races: Arc::default(),
+            rates: rate_limits::Shares::default(),
+        }
     }
 
     /// How often a posting of this process had to be decided anew, since another process had posted to the account meanwhile.

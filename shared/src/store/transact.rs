@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
@@ -27,6 +28,7 @@ pub(super) enum Role {
     Action,
     Pool,
     Catalog,
+    Bucket,
 }
 
 /// Placeholders of an expression.
@@ -149,7 +151,9 @@ pub(super) enum Check {
     Equals(AttributeValue),
     AbsentOrEquals(AttributeValue),
     AbsentOrBelow(AttributeValue),
+    AbsentOrOutside(AttributeValue, AttributeValue),
     AtLeast(AttributeValue),
+    Between(AttributeValue, AttributeValue),
 }
 
 impl Changes {
@@ -180,7 +184,12 @@ impl Changes {
             Check::Equals(value) => format!("{name} = {}", self.value(value)),
             Check::AbsentOrEquals(value) => format!("(attribute_not_exists({name}) OR {name} = {})", self.value(value)),
             Check::AbsentOrBelow(value) => format!("(attribute_not_exists({name}) OR {name} < {})", self.value(value)),
+            Check::AbsentOrOutside(low, high) => {
+                let (low, high) = (self.value(low), self.value(high));
+                format!("(attribute_not_exists({name}) OR NOT {name} BETWEEN {low} AND {high})")
+            }
             Check::AtLeast(value) => format!("{name} >= {}", self.value(value)),
+            Check::Between(low, high) => format!("{name} BETWEEN {} AND {}", self.value(low), self.value(high)),
         };
         self.conditions.push(condition);
         self
@@ -263,10 +272,15 @@ impl Store {
 
     /// A single conditional write: the attributes that an update has set, as they are now; none when its condition refused it.
     pub(super) async fn put_returning(&self, write: &Write) -> Result<Option<Item>, StoreError> {
+        Ok(self.update(write).await?.ok())
+    }
+
+    /// A single conditional write: the attributes that an update has set, as they are now, or the item whose state refused it, if there is one.
+    pub(super) async fn update(&self, write: &Write) -> Result<Result<Item, Option<Item>>, StoreError> {
         for collision in 0..MAX_COLLISIONS {
             match self.send(write).await? {
-                Sent::Done(attributes) => return Ok(Some(attributes)),
-                Sent::Refused => return Ok(None),
+                Sent::Done(attributes) => return Ok(Ok(attributes)),
+                Sent::Refused(existing) => return Ok(Err(existing)),
                 Sent::Collided => tokio::time::sleep(jitter(collision)).await,
             }
         }
@@ -286,8 +300,17 @@ impl Store {
                 let request = self.client.update_item().table_name(&self.table).set_key(Some(key.clone()));
                 let request = request.update_expression(expression).set_condition_expression(write.condition.clone());
                 let request = request.set_expression_attribute_names(names).set_expression_attribute_values(values);
-                let answer = request.return_values(ReturnValue::UpdatedNew).send().await;
-                answer.map_or_else(Sent::judge, |answer| Ok(Sent::Done(answer.attributes.unwrap_or_default())))
+                let refusal = write.condition.as_ref().map(|_| ReturnValuesOnConditionCheckFailure::AllOld);
+                let request = request.set_return_values_on_condition_check_failure(refusal);
+                match request.return_values(ReturnValue::UpdatedNew).send().await {
+                    Ok(answer) => Ok(Sent::Done(answer.attributes.unwrap_or_default())),
+                    Err(error) => match error.as_service_error() {
+                        Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                            Ok(Sent::Refused(refused.item().cloned()))
+                        }
+                        Some(_) | None => Sent::judge(error),
+                    },
+                }
             }
             Action::Delete { key } => {
                 let request = self.client.delete_item().table_name(&self.table).set_key(Some(key.clone()));
@@ -301,7 +324,8 @@ impl Store {
 #[derive(Debug)]
 enum Sent {
     Done(Item),
-    Refused,
+    /// Its condition did not hold; the item as it is, which an update is told.
+    Refused(Option<Item>),
     /// A transaction had the item in hand at that moment.
     Collided,
 }
@@ -312,7 +336,7 @@ impl Sent {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         match error.code() {
-            Some("ConditionalCheckFailedException") => Ok(Self::Refused),
+            Some("ConditionalCheckFailedException") => Ok(Self::Refused(None)),
             Some("TransactionConflictException") => Ok(Self::Collided),
             Some(_) | None => Err(StoreError::table("write an item", error)),
         }

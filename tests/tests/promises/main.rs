@@ -24,6 +24,7 @@ mod openapi;
 mod pool;
 mod providers;
 mod quotes;
+mod rate_limits;
 mod results;
 mod run_time_catalog;
 mod unconfirmed;
