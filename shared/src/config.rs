@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::catalog::manifest::Manifest;
 use crate::catalog::{Catalog, Limits};
+use crate::credits::Credits;
 use crate::messages::QueueName;
 use crate::pool::KeyLimits;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// `SUBMIT_TIMEOUT_SECONDS`: no submit's answer is waited for longer, whatever its manifest says.
     pub submit_timeout_s: Option<u32>,
+    /// `STARTING_CREDITS`: what a new account starts with, unless its operator says otherwise.
+    pub starting_credits: Credits,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
     /// `SECRETS_ID`: the secret of Secrets Manager that holds them.
@@ -104,6 +107,7 @@ impl Config {
                 unconfirmed_for: env.optional_number("UNCONFIRMED_SECONDS")?.map(SignedDuration::from_secs),
             },
             submit_timeout_s: env.limit(SUBMIT_TIMEOUT)?,
+            starting_credits: env.credits("STARTING_CREDITS", 30)?,
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
             secrets_id: env.optional("SECRETS_ID"),
             base_urls,
@@ -181,6 +185,16 @@ impl Env<'_> {
             }
             limit => Ok(limit),
         }
+    }
+
+    fn credits(&self, name: &str, default: u64) -> Result<Credits, ConfigError> {
+        let amount = self.number(name, default)?;
+        let malformed = |_| ConfigError::Malformed {
+            name: name.to_owned(),
+            value: amount.to_string(),
+            expected: "an amount of at most a million million credits",
+        };
+        Credits::new(amount).map_err(malformed)
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, ConfigError> {

@@ -14,6 +14,10 @@ use crate::ids::{AccountId, ApiKeyId};
 use crate::keys::Scope;
 use crate::store::StoreError;
 
+mod ledger;
+
+pub use ledger::ledger;
+
 /// The largest request body, in bytes. Media travel by presigned upload.
 pub const MAX_BODY_BYTES: usize = 1_000_000;
 

@@ -2,7 +2,7 @@
 
 use lambda_http::{Body, Request, Response};
 use shared::api::{
-    AccountView, AssetStatus, AssetView, EntryView, GenerationList, GenerationView, LedgerView, ModelList, ModelView, Problem,
+    AccountView, AssetStatus, AssetView, GenerationList, GenerationView, LedgerView, ModelList, ModelView, Problem,
 };
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
@@ -75,11 +75,7 @@ pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Bo
     responses((status = 200, body = LedgerView), (status = 401, body = Problem), (status = 422, body = Problem)))]
 pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account, .. } = endpoint::reader(backend, request)?;
-    let cursor = endpoint::query(request, "cursor");
-    let page =
-        backend.store.ledger(account, cursor.as_deref(), endpoint::limit(request)?).await?.ok_or_else(endpoint::bad_cursor)?;
-    let entries = page.items.into_iter().map(EntryView::from).collect();
-    Ok(endpoint::json(200, &LedgerView { entries, next_cursor: page.next }))
+    endpoint::ledger(backend, request, account).await
 }
 
 /// One media file, with a link to it.

@@ -70,7 +70,8 @@ impl Store {
         self.get(Key::api_key(hash)).await
     }
 
-    pub(super) async fn entry(&self, account: AccountId, id: &str) -> Result<Option<Entry>, StoreError> {
+    /// One entry of an account's ledger.
+    pub async fn entry(&self, account: AccountId, id: &str) -> Result<Option<Entry>, StoreError> {
         self.get(Key { pk: format!("A#{account}"), sk: format!("L#{id}") }).await
     }
 
@@ -128,7 +129,7 @@ impl Store {
         let answer = request.send().await.map_err(|error| StoreError::table("list", error))?;
         let more = answer.last_evaluated_key.is_some();
         let items: Vec<T> = answer.items.unwrap_or_default().into_iter().map(items::read).collect::<Result<_, _>>()?;
-        let next = items.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(cursor_of(last)));
+        let next = items.last().filter(|_| more).map(|last| seal(&cursor_of(last)));
         Ok(Page { items, next })
     }
 
@@ -196,7 +197,11 @@ fn start_key(key: Key, partition: &str, sort: &str) -> Item {
     item
 }
 
+pub(super) fn seal(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
 /// A cursor says only where in the caller's own list to go on: the partition is never taken from it.
-fn unseal(cursor: &str) -> Option<String> {
+pub(super) fn unseal(cursor: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }
