@@ -14,6 +14,7 @@ mod cancel;
 mod chains;
 mod collisions;
 mod command_line;
+mod command_line_accounts;
 mod crash;
 mod credits_cannot_be_overspent;
 mod failures;
