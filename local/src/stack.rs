@@ -14,13 +14,12 @@ use shared::clock::{Clock, random_bytes};
 use shared::config::{Config, SUBMIT_TIMEOUT, base_url_variable, limit_variables};
 use shared::credits::Credits;
 use shared::ids::{AccountId, ApiKeyId};
-use shared::keys::{ApiKey, Scope, key_of, shown};
-use shared::ledger::{Account, Posting, SpendingLimits};
+use shared::keys::{KeyTerms, Scope, key_of};
+use shared::ledger::{Account, Posting};
 use shared::live_catalog::LiveCatalog;
 use shared::queue::{MemoryQueues, Queue};
 use shared::results::Bucket;
 use shared::secrets::Secrets;
-use shared::signature::fingerprint;
 use shared::store::{Changed, FiledKey, Store};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -121,7 +120,9 @@ impl Stack {
         let built = Functions::build(&template, &options, &api, &simulators, &table, &s3, &queues, &clock, &secrets_file)?;
         let backend = built.backends.get("dispatch").cloned().context("the template has no function `dispatch`")?;
         let scopes = vec![Scope::User, Scope::Admin];
-        open_account(&backend, developer.account, OPENING_CREDITS, developer.key, &developer.api_key, scopes).await?;
+        let now = backend.now();
+        let filed = FiledKey::of(&developer.api_key, developer.key, developer.account, KeyTerms::plain(scopes), now);
+        open_account(&backend, OPENING_CREDITS, &filed).await?;
 
         let invoker = Arc::new(Invoker::new(&template, &functions::handlers(built.backends))?);
         let gateway = Arc::new(Gateway::new(&template, Arc::clone(&invoker), clock.clone()));
@@ -155,45 +156,24 @@ impl Stack {
     /// Opens another account with its own key, for trying what accounts see of each other.
     pub async fn open_account(&self, credits: u64) -> Result<(AccountId, String)> {
         let (unix_ms, random) = self.backend.id_parts();
-        let (account, id) = (AccountId::from_parts(unix_ms, random), ApiKeyId::from_parts(unix_ms, random_bytes()));
-        let api_key = key_of(random_bytes());
-        open_account(&self.backend, account, credits, id, &api_key, vec![Scope::User]).await?;
+        let account = AccountId::from_parts(unix_ms, random);
+        let (api_key, filed) = FiledKey::make(account, KeyTerms::plain(vec![Scope::User]), self.backend.now());
+        open_account(&self.backend, credits, &filed).await?;
         Ok((account, api_key))
     }
 }
 
 /// Opens an account with one key; what is there already stays as it is.
-async fn open_account(
-    backend: &Backend,
-    account: AccountId,
-    credits: u64,
-    id: ApiKeyId,
-    key: &str,
-    scopes: Vec<Scope>,
-) -> Result<()> {
-    let now = backend.now();
+async fn open_account(backend: &Backend, credits: u64, filed: &FiledKey) -> Result<()> {
+    let (now, account) = (backend.now(), filed.key.account);
     let grant = Posting::Grant { reference: "opening".to_owned(), amount: Credits::new(credits)?, ends_at: None, note: None };
     let action = backend.action(account, None, "open_account", &account.to_string(), None);
     let opened = backend.store.open_account(&Account::open(account, now), Some(&grant), &action, None, now).await?;
     if let Changed::Refused(refusal) = opened {
         bail!("the account cannot be opened: {refusal}");
     }
-    let api_key = ApiKey {
-        id,
-        account,
-        prefix: shown(key),
-        name: None,
-        scopes,
-        limits: SpendingLimits::default(),
-        requests_per_second: None,
-        created_at: now,
-        expires_at: None,
-        revoked_at: None,
-        replaces: None,
-    };
-    let action = backend.action(account, None, "create_key", &id.to_string(), None);
-    let filed = FiledKey { hash: fingerprint(key.as_bytes()), key: api_key };
-    match backend.store.add_key(&filed, &action, now).await? {
+    let action = backend.action(account, None, "create_key", &filed.key.id.to_string(), None);
+    match backend.store.add_key(filed, &action, None, now).await? {
         Changed::Done(_) | Changed::AlreadySo => Ok(()),
         Changed::Refused(refusal) => bail!("the API key cannot be filed: {refusal}"),
     }

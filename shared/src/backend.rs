@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError};
 use crate::failure::Alarm;
 use crate::generation::{Candidate, Generation, LateState, State};
 use crate::http_guard::{Outbound, Policy};
-use crate::ids::{AccountId, ActionId, ApiKeyId, GenerationId};
+use crate::ids::{AccountId, ApiKeyId, GenerationId};
 use crate::lifecycle::{self, Event, Unchanged};
 use crate::live_catalog::LiveCatalog;
 use crate::messages::Outgoing;
@@ -130,16 +130,7 @@ impl Backend {
 
     /// What an operator does now; `by`: with which key.
     pub fn action(&self, account: AccountId, by: Option<ApiKeyId>, what: &str, about: &str, reason: Option<&str>) -> Action {
-        let (unix_ms, random) = self.id_parts();
-        Action {
-            id: ActionId::from_parts(unix_ms, random),
-            account,
-            at: self.now(),
-            by,
-            what: what.to_owned(),
-            about: about.to_owned(),
-            reason: reason.map(str::to_owned),
-        }
+        Action::new(account, by, what, about, reason, self.now())
     }
 
     /// What is on offer now.

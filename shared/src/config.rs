@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::catalog::manifest::Manifest;
 use crate::catalog::{Catalog, Limits};
+use crate::credits::Credits;
 use crate::messages::QueueName;
 use crate::pool::KeyLimits;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub submit_timeout_s: Option<u32>,
     /// `REQUESTS_PER_SECOND`: of an account that has no limit of its own. None: empty or 0, no limit.
     pub requests_per_second: Option<u32>,
+    /// `STARTING_CREDITS`: what a new account starts with, unless its operator says otherwise.
+    pub starting_credits: Credits,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
     /// `SECRETS_ID`: the secret of Secrets Manager that holds them.
@@ -110,6 +113,7 @@ impl Config {
             },
             submit_timeout_s: env.limit(SUBMIT_TIMEOUT)?,
             requests_per_second: env.optional_number("REQUESTS_PER_SECOND")?.filter(|rate| *rate > 0),
+            starting_credits: env.credits("STARTING_CREDITS", 30)?,
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
             secrets_id: env.optional("SECRETS_ID"),
             base_urls,
@@ -187,6 +191,16 @@ impl Env<'_> {
             }
             limit => Ok(limit),
         }
+    }
+
+    fn credits(&self, name: &str, default: u64) -> Result<Credits, ConfigError> {
+        let amount = self.number(name, default)?;
+        let malformed = |_| ConfigError::Malformed {
+            name: name.to_owned(),
+            value: amount.to_string(),
+            expected: "an amount of at most a million million credits",
+        };
+        Credits::new(amount).map_err(malformed)
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, ConfigError> {

@@ -14,8 +14,10 @@ use crate::ids::{AccountId, ApiKeyId};
 use crate::keys::Scope;
 use crate::store::StoreError;
 
+mod ledger;
 mod rate_limits;
 
+pub use ledger::ledger;
 pub use rate_limits::answer;
 
 /// The largest request body, in bytes. Media travel by presigned upload.

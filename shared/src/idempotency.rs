@@ -70,6 +70,11 @@ impl IdempotencyClaim {
         }))
     }
 
+    /// The same claim among those of operators: the keys of an account's own requests are others.
+    pub fn by_hand(self) -> Self {
+        Self { key_hash: fingerprint(format!("by hand {}", self.key_hash).as_bytes()), ..self }
+    }
+
     /// What is to be remembered.
     pub fn record(&self, made: impl ToString, answer: Value, now: Timestamp) -> IdempotencyRecord {
         IdempotencyRecord {

@@ -66,7 +66,58 @@ pub struct ApiKey {
     pub replaces: Option<ApiKeyId>,
 }
 
+/// What a new key is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyTerms {
+    pub name: Option<String>,
+    /// Not empty.
+    pub scopes: Vec<Scope>,
+    pub limits: SpendingLimits,
+    pub requests_per_second: Option<u32>,
+    pub expires_at: Option<Timestamp>,
+    /// The key in whose place it is made.
+    pub replaces: Option<ApiKeyId>,
+}
+
+impl KeyTerms {
+    /// A key without limits, end and name.
+    pub fn plain(scopes: Vec<Scope>) -> Self {
+        let limits = SpendingLimits::default();
+        Self { name: None, scopes, limits, requests_per_second: None, expires_at: None, replaces: None }
+    }
+}
+
 impl ApiKey {
+    /// The key `text` of an account, on these terms.
+    pub fn new(id: ApiKeyId, account: AccountId, text: &str, terms: KeyTerms, now: Timestamp) -> Self {
+        let KeyTerms { name, scopes, limits, requests_per_second, expires_at, replaces } = terms;
+        let prefix = shown(text);
+        Self {
+            id,
+            account,
+            prefix,
+            name,
+            scopes,
+            limits,
+            requests_per_second,
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+            replaces,
+        }
+    }
+
+    /// The key as it is when it is revoked; none: it has ended already.
+    pub fn revoked(&self, now: Timestamp) -> Option<Self> {
+        (!self.has_ended(now)).then(|| Self { revoked_at: Some(now), ..self.clone() })
+    }
+
+    /// The key as it is when it ends at `end`, or sooner if it was to; none: it has ended already.
+    pub fn ending(&self, end: Timestamp, now: Timestamp) -> Option<Self> {
+        let expires_at = Some(self.expires_at.map_or(end, |own| own.min(end)));
+        (!self.has_ended(now)).then(|| Self { expires_at, ..self.clone() })
+    }
+
     /// From when on it opens nothing.
     pub fn ends_at(&self) -> Option<Timestamp> {
         [self.expires_at, self.revoked_at].into_iter().flatten().min()
@@ -84,6 +135,28 @@ pub fn key_of(random: [u8; 24]) -> String {
 }
 
 /// What is shown of a key.
-pub fn shown(key: &str) -> String {
+fn shown(key: &str) -> String {
     key.chars().take(SHOWN_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn a_key_ends_once_and_never_later_than_it_was_to() {
+        let at = |hours| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours);
+        let text = key_of([7; 24]);
+        let (id, account) = (ApiKeyId::from_parts(1, [1; 10]), AccountId::from_parts(1, [1; 10]));
+        let key = ApiKey::new(id, account, &text, KeyTerms::plain(vec![Scope::User]), at(0));
+        assert!(text.starts_with(&key.prefix) && key.prefix.len() < text.len() / 2);
+        let ending = key.ending(at(5), at(1)).expect("it has not ended");
+        assert_eq!(ending.ending(at(9), at(1)).and_then(|key| key.ends_at()), Some(at(5)));
+        assert!(!ending.has_ended(at(4)) && ending.has_ended(at(5)));
+        let revoked = ending.revoked(at(2)).expect("it has not ended");
+        assert_eq!(revoked.ends_at(), Some(at(2)));
+        assert_eq!((revoked.revoked(at(3)), revoked.ending(at(9), at(3)), ending.revoked(at(5))), (None, None, None));
+    }
 }

@@ -39,8 +39,6 @@ pub mod config;
 #[cfg(feature = "io")]
 pub mod endpoint;
 #[cfg(feature = "io")]
-pub mod history;
-#[cfg(feature = "io")]
 pub mod http_guard;
 #[cfg(feature = "io")]
 pub mod idempotency;

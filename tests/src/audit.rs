@@ -68,6 +68,14 @@ impl Customer {
                     available += signed;
                     true
                 }
+                ("adjust", None) => {
+                    available += entry["available_change"].as_i64().expect("a number");
+                    true
+                }
+                ("expire", _) => {
+                    available -= signed;
+                    true
+                }
                 ("hold", Some(closing)) => {
                     available -= signed;
                     held += signed;

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 mod audit;
 mod callback;
 mod customer;
+mod operator;
 mod process;
 mod wire;
 

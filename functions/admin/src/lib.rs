@@ -1,5 +1,5 @@
-//! For administrators: providers, models and chains while the product runs, and how providers stand. Every route needs a key with the
-//! scope `admin`.
+//! For administrators: accounts, their keys and credits; providers, models and chains while the product runs, and how providers stand. Every
+//! route needs a key with the scope `admin`.
 
 use lambda_http::{Body, Request, RequestExt, Response};
 use shared::api::{CatalogChange, CatalogEntryList, CatalogEntryView, Problem, ProviderList};
@@ -7,7 +7,10 @@ use shared::backend::Backend;
 use shared::catalog::entry::CatalogKind;
 use shared::endpoint;
 
+pub mod accounts;
+pub mod credits;
 mod entries;
+pub mod keys;
 mod providers;
 
 /// Answers `/v1/admin/…`.
@@ -16,11 +19,24 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
 }
 
 async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
-    endpoint::admin(backend, request)?;
+    let caller = endpoint::admin(backend, request)?;
     let parameters = request.path_parameters();
     // A model's name has slashes; the path parameter has all of it.
     let name = parameters.first("name").unwrap_or_default();
     match (request.method().as_str(), endpoint::segments(request).as_slice()) {
+        ("POST", ["v1", "admin", "accounts"]) => accounts::create_account(backend, caller, request).await,
+        ("GET", ["v1", "admin", "accounts"]) => accounts::accounts(backend, request).await,
+        ("GET", ["v1", "admin", "accounts", id]) => accounts::account(backend, id).await,
+        ("PATCH", ["v1", "admin", "accounts", id]) => accounts::change_account(backend, caller, request, id).await,
+        ("GET", ["v1", "admin", "accounts", id, "ledger"]) => accounts::account_ledger(backend, request, id).await,
+        ("GET", ["v1", "admin", "accounts", id, "actions"]) => accounts::account_actions(backend, request, id).await,
+        ("POST", ["v1", "admin", "accounts", id, "credits"]) => credits::add_credits(backend, caller, request, id).await,
+        ("POST", ["v1", "admin", "accounts", id, "keys"]) => keys::create_key(backend, caller, request, id).await,
+        ("GET", ["v1", "admin", "accounts", id, "keys"]) => keys::keys(backend, id).await,
+        ("DELETE", ["v1", "admin", "accounts", id, "keys", key]) => keys::revoke_key(backend, caller, id, key).await,
+        ("POST", ["v1", "admin", "accounts", id, "keys", key, "rotate"]) => {
+            keys::rotate_key(backend, caller, request, id, key).await
+        }
         ("GET", ["v1", "admin", "catalog"]) => catalog(backend).await,
         ("GET", ["v1", "admin", "providers"]) => providers(backend).await,
         ("GET", ["v1", "admin", "providers", _]) => provider(backend, name).await,

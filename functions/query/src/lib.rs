@@ -6,7 +6,6 @@ use shared::api::{
 };
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
-use shared::history;
 use shared::ids::{AssetId, GenerationId};
 
 /// Answers the `GET` routes.
@@ -86,7 +85,7 @@ pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Bo
     responses((status = 200, body = LedgerView), (status = 401, body = Problem), (status = 422, body = Problem)))]
 pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account, .. } = endpoint::reader(backend, request)?;
-    history::ledger(backend, request, account).await
+    endpoint::ledger(backend, request, account).await
 }
 
 /// One media file, with a link to it.

@@ -85,6 +85,11 @@ impl Running {
         Client::new(self.api.trim_end_matches('/'), &key)
     }
 
+    /// A call of its API.
+    pub(super) async fn call<T>(&self, call: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
+        call(&self.client()?).await.map_err(|error| self.explain(error))
+    }
+
     fn developer_key(&self) -> Result<String> {
         let path = self.data.join("developer.json");
         let how = || {

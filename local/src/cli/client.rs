@@ -91,6 +91,10 @@ impl Client {
         self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, value))).await
     }
 
+    pub(super) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        self.send(self.http.api().patch(format!("{}{path}", self.api)).json(body)).await
+    }
+
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.send(self.http.api().delete(format!("{}{path}", self.api))).await
     }
@@ -99,7 +103,12 @@ impl Client {
         self.send(self.http.api().get(format!("{}{path}", self.api))).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, headers: &[(&str, &str)]) -> Result<T> {
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        headers: &[(&str, &str)],
+    ) -> Result<T> {
         let mut request = self.http.api().post(format!("{}{path}", self.api)).json(body);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -12,11 +12,17 @@ use tracing_subscriber::EnvFilter;
 use crate::stack::Options;
 use trial::VideoTrial;
 
+mod account;
+mod answer;
 mod catalog;
 mod catalog_remote;
 mod client;
+mod credits;
 mod demo;
 mod dev;
+mod key;
+mod key_bootstrap;
+mod ledger;
 mod models;
 mod progress;
 mod provider_facts;
@@ -55,6 +61,17 @@ enum Command {
     Providers(providers::Providers),
     /// Set up a provider's key and webhook secret.
     Provider(provider_setup::Provider),
+    /// Accounts of a running darkroom: open, look at, change, suspend.
+    #[command(subcommand)]
+    Account(account::Account),
+    /// API keys of an account: make, list, revoke, replace; the first one of a deployment.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Give an account credits, or take some.
+    #[command(subcommand)]
+    Credits(credits::Credits),
+    /// Every change of an account's balance, newest first.
+    Ledger(ledger::Ledger),
     /// Print the OpenAPI description of the HTTP API.
     Openapi,
 }
@@ -129,6 +146,10 @@ pub async fn run() -> ExitCode {
         Some(Command::Catalog(command)) => catalog::run(command).await,
         Some(Command::Providers(providers)) => providers::run(&providers).await,
         Some(Command::Provider(provider)) => provider_setup::run(provider).await,
+        Some(Command::Account(command)) => account::run(command).await,
+        Some(Command::Key(command)) => key::run(command).await,
+        Some(Command::Credits(command)) => credits::run(command).await,
+        Some(Command::Ledger(ledger)) => ledger::run(ledger).await,
         Some(Command::Openapi) => {
             println!("{}", crate::openapi::text());
             Ok(())

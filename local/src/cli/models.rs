@@ -143,7 +143,7 @@ fn takes(schema: &Value) -> String {
 }
 
 /// Each column as wide as its widest cell; the last one as it comes.
-fn print_table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) {
+pub(super) fn print_table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     for row in rows {

@@ -3,29 +3,38 @@
 use crate::catalog::Params;
 
 mod account;
+mod accounts;
 mod admin;
+mod credits;
 mod generations;
+mod keys;
 mod media;
 mod models;
 mod problem;
 mod quotes;
 
 pub use account::{AccountView, EndingView, EntryView, LedgerView};
+pub use accounts::{AccountList, ActionList, ActionView, ChangeAccount, ChangeLimits, CreateAccount};
 pub use admin::{
     CatalogChange, CatalogEntryList, CatalogEntryView, KeyHealth, KeyHealthView, ProviderList, ProviderSource, ProviderView,
 };
+pub use credits::{AddCredits, AddedCredits};
 pub use generations::{
     AttemptError, AttemptView, CreateGeneration, CreatedGeneration, ErrorView, GenerationList, GenerationView, ResultView,
     Status, UnconfirmedView,
 };
+pub use keys::{CreateKey, CreatedKey, KeyList, KeyView, RotateKey};
 pub use media::{AssetSource, AssetStatus, AssetView, CreateUpload, CreatedUpload};
 pub use models::{ModelList, ModelView};
 pub use problem::Problem;
 pub use quotes::{CreateQuote, CreatedQuote};
 
 fn compiled(schema: &str) -> Params {
-    let schema = serde_json::from_str(schema).expect("the schema is JSON, as the tests show");
-    Params::compile(&schema).expect("the schema compiles, as the tests show")
+    compiled_value(&serde_json::from_str(schema).expect("the schema is JSON, as the tests show"))
+}
+
+fn compiled_value(schema: &serde_json::Value) -> Params {
+    Params::compile(schema).expect("the schema compiles, as the tests show")
 }
 
 #[cfg(test)]
@@ -39,5 +48,11 @@ mod tests {
         assert!(CreateQuote::shape().check("", given.as_object().expect("an object")).is_ok());
         let given = serde_json::json!({"content_type": "image/png", "bytes": 1});
         assert!(CreateUpload::shape().check("", given.as_object().expect("an object")).is_ok());
+        let nothing = serde_json::Map::new();
+        for shape in [CreateAccount::shape(), ChangeAccount::shape(), CreateKey::shape(), RotateKey::shape()] {
+            assert!(shape.check("", &nothing).is_ok());
+        }
+        let given = serde_json::json!({"amount": -1, "reason": "a mistake"});
+        assert!(AddCredits::shape().check("", given.as_object().expect("an object")).is_ok());
     }
 }

@@ -27,7 +27,7 @@ mod tests;
 pub use entry::{Entry, EntryKind, Note};
 pub use limits::{LimitReached, SpendingLimits, Spent, Usage};
 pub use lots::{Lot, Lots, Taken};
-pub use settings::AccountChange;
+pub use settings::{AccountChange, LimitsChange};
 
 /// One customer: the counters, and everything that decides whether a hold is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Account, KeyUse, Posted, Refusal, SpendingLimits};
+use crate::credits::Credits;
 use crate::ids::ApiKeyId;
 
 /// What is to be other than it was; what is left out stays.
@@ -11,10 +12,30 @@ pub struct AccountChange {
     /// `Some(None)` takes the name away.
     pub name: Option<Option<String>>,
     pub suspended: Option<bool>,
-    /// All of them at once.
-    pub limits: Option<SpendingLimits>,
+    pub limits: LimitsChange,
     /// `Some(None)`: the deployment's own limit holds again.
     pub requests_per_second: Option<Option<u32>>,
+}
+
+/// Which limits are to be others; `Some(None)` takes one away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitsChange {
+    pub in_flight: Option<Option<u32>>,
+    pub spend_per_day: Option<Option<Credits>>,
+    pub spend_per_month: Option<Option<Credits>>,
+}
+
+impl LimitsChange {
+    /// Takes all of them away.
+    pub const NONE: Self = Self { in_flight: Some(None), spend_per_day: Some(None), spend_per_month: Some(None) };
+
+    fn of(self, limits: SpendingLimits) -> SpendingLimits {
+        SpendingLimits {
+            in_flight: self.in_flight.unwrap_or(limits.in_flight),
+            spend_per_day: self.spend_per_day.unwrap_or(limits.spend_per_day),
+            spend_per_month: self.spend_per_month.unwrap_or(limits.spend_per_month),
+        }
+    }
 }
 
 /// A key that has ended is remembered for so long: longer than any answer about it is kept elsewhere.
@@ -28,7 +49,7 @@ impl Account {
             next.name.clone_from(name);
         }
         next.suspended = change.suspended.unwrap_or(next.suspended);
-        next.limits = change.limits.unwrap_or(next.limits);
+        next.limits = change.limits.of(next.limits);
         next.requests_per_second = change.requests_per_second.unwrap_or(next.requests_per_second);
         next.written()
     }
@@ -86,12 +107,15 @@ mod tests {
     #[test]
     fn what_is_left_out_stays() {
         let own = Account::open(AccountId::from_parts(1, [1; 10]), at(0));
-        let limits = SpendingLimits { in_flight: Some(3), ..SpendingLimits::default() };
-        let change = AccountChange { name: Some(Some("a".into())), limits: Some(limits), ..AccountChange::default() };
+        let limits = LimitsChange { in_flight: Some(Some(3)), ..LimitsChange::default() };
+        let change = AccountChange { name: Some(Some("a".into())), limits, ..AccountChange::default() };
         let named = own.changed(&change).account;
+        let limits = SpendingLimits { in_flight: Some(3), ..SpendingLimits::default() };
         assert_eq!((named.name.as_deref(), named.limits, named.suspended, named.version), (Some("a"), limits, false, 1));
         let suspended = named.changed(&AccountChange { suspended: Some(true), ..AccountChange::default() }).account;
         assert_eq!(suspended, Account { suspended: true, version: 2, ..named });
+        let free = suspended.changed(&AccountChange { limits: LimitsChange::NONE, ..AccountChange::default() }).account;
+        assert_eq!(free.limits, SpendingLimits::default());
     }
 
     #[test]

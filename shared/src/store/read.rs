@@ -67,7 +67,8 @@ impl Store {
         self.get(Key::api_key(hash)).await
     }
 
-    pub(super) async fn entry(&self, account: AccountId, id: &str) -> Result<Option<Entry>, StoreError> {
+    /// One entry of an account's ledger.
+    pub async fn entry(&self, account: AccountId, id: &str) -> Result<Option<Entry>, StoreError> {
         self.get(Key::entry_of(account, id)).await
     }
 
@@ -107,7 +108,7 @@ impl Store {
         let answer = request.send().await.map_err(|error| StoreError::table("list", error))?;
         let more = answer.last_evaluated_key.is_some();
         let items: Vec<T> = answer.items.unwrap_or_default().into_iter().map(items::read).collect::<Result<_, _>>()?;
-        let next = items.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(cursor_of(last)));
+        let next = items.last().filter(|_| more).map(|last| seal(&cursor_of(last)));
         Ok(Page { items, next })
     }
 
@@ -173,6 +174,10 @@ pub(super) fn start_key(key: Key, partition: &str, sort: &str) -> Item {
     item.insert("gsi_pk".to_owned(), AttributeValue::S(partition.to_owned()));
     item.insert("gsi_sk".to_owned(), AttributeValue::S(sort.to_owned()));
     item
+}
+
+pub(super) fn seal(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
 }
 
 /// A cursor says only where in the caller's own list to go on: the partition is never taken from it.

@@ -14,18 +14,18 @@ use tests::{Process, free_port, serve};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_darkroom-under-test");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_darkroom-under-test");
 const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/media/photo.jpg");
 
 /// A run of the program in a folder of its own, with nothing of this machine's environment that it could take for a setting.
-fn darkroom(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn darkroom(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).current_dir(folder).env_clear().kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-async fn run(folder: &Path, arguments: &[&str]) -> (bool, String, String) {
+pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> (bool, String, String) {
     read(darkroom(folder, arguments).output().await.expect("the program starts"))
 }
 
@@ -35,7 +35,7 @@ async fn run_with_stdin(mut command: Command, stdin: &str) -> (bool, String, Str
     read(child.wait_with_output().await.expect("it ends"))
 }
 
-fn read(output: Output) -> (bool, String, String) {
+pub(crate) fn read(output: Output) -> (bool, String, String) {
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (output.status.success(), text(output.stdout), text(output.stderr))
 }

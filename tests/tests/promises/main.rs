@@ -1,8 +1,12 @@
 //! Every promise of the product, each in a file of its own, tried on the whole local stack over real HTTP.
 
 mod a_job_ends_well;
-
+mod a_leaked_table_holds_no_usable_key;
 mod accounts_are_apart;
+mod admin_accounts;
+mod admin_credits;
+mod admin_keys;
+mod admin_limits;
 mod bad_input;
 mod call_budget;
 mod callbacks;
@@ -10,6 +14,7 @@ mod cancel;
 mod chains;
 mod collisions;
 mod command_line;
+mod command_line_accounts;
 mod crash;
 mod credits_cannot_be_overspent;
 mod failures;

@@ -98,6 +98,51 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// The routes of administrators that are about accounts.
+async fn accounts(judge: &mut Judge<'_>) {
+    let world = judge.world;
+    let all = "/v1/admin/accounts";
+    let get = |path: &str| world.request(Method::GET, &format!("{all}{path}"));
+    let post = |path: &str, body: Value| world.request(Method::POST, &format!("{all}{path}")).json(&body);
+    let create = "POST /v1/admin/accounts";
+    let body = json!({"name": "Acme", "limits": {"in_flight": 3}});
+    let account = judge.send(create, post("", body.clone()).header("idempotency-key", "a"), 201).await;
+    judge.send(create, post("", body).header("idempotency-key", "a"), 201).await;
+    judge.send(create, post("", json!({"credits": -1})), 422).await;
+    judge.send("GET /v1/admin/accounts", get("?limit=1"), 200).await;
+    judge.send("GET /v1/admin/accounts", get("?limit=0"), 422).await;
+    let path = format!("/{}", account["id"].as_str().expect("an id"));
+    let (one, nobody) = ("/v1/admin/accounts/{account}", "/acct_00000000000070008000000000000000");
+    judge.send(&format!("GET {one}"), get(&path), 200).await;
+    judge.send(&format!("GET {one}"), get(nobody), 404).await;
+    let change = |body: Value| world.request(Method::PATCH, &format!("{all}{path}")).json(&body);
+    judge.send(&format!("PATCH {one}"), change(json!({"suspended": true, "limits": null})), 200).await;
+    judge.send(&format!("PATCH {one}"), change(json!({"suspended": 1})), 422).await;
+    let credits = |key: &str, amount: i64| {
+        post(&format!("{path}/credits"), json!({"amount": amount, "reason": "a gift"})).header("idempotency-key", key)
+    };
+    let add = format!("POST {one}/credits");
+    judge.send(&add, credits("k", 5), 201).await;
+    judge.send(&add, credits("k", 6), 422).await;
+    judge.send(&add, credits("l", -1_000), 409).await;
+    judge.send(&add, post(&format!("{nobody}/credits"), json!({"amount": 1, "reason": "r"})), 404).await;
+    let keys = format!("{path}/keys");
+    let made = judge.send(&format!("POST {one}/keys"), post(&keys, json!({"expires_in_seconds": 60})), 201).await;
+    judge.send(&format!("POST {one}/keys"), post(&keys, json!({"scopes": []})), 422).await;
+    let key = format!("{keys}/{}", made["api_key"]["id"].as_str().expect("an id"));
+    let rotate = format!("POST {one}/keys/{{key}}/rotate");
+    judge.send(&rotate, post(&format!("{key}/rotate"), json!({})), 201).await;
+    let revoke = || world.request(Method::DELETE, &format!("{all}{key}"));
+    judge.send(&format!("DELETE {one}/keys/{{key}}"), revoke(), 200).await;
+    judge.send(&format!("DELETE {one}/keys/{{key}}"), revoke(), 200).await;
+    judge.send(&rotate, post(&format!("{key}/rotate"), json!({})), 409).await;
+    judge.send(&format!("GET {one}/keys"), get(&keys), 200).await;
+    for list in ["ledger", "actions"] {
+        judge.send(&format!("GET {one}/{list}"), get(&format!("{path}/{list}?limit=1")), 200).await;
+        judge.send(&format!("GET {one}/{list}"), get(&format!("{path}/{list}?cursor=x")), 422).await;
+    }
+}
+
 /// The routes of administrators.
 async fn administration(judge: &mut Judge<'_>) {
     let world = judge.world;
@@ -202,6 +247,7 @@ async fn every_answer_is_as_described() {
     judge.send("GET /v1/account", world.request_as("dk_nobody", Method::GET, "/v1/account"), 401).await;
     judge.send("GET /v1/models", get("/v1/models"), 200).await;
     administration(&mut judge).await;
+    accounts(&mut judge).await;
 
     let mut missed: BTreeSet<&str> = judge.operations.keys().map(String::as_str).collect();
     missed.retain(|operation| !judge.seen.contains(*operation));
