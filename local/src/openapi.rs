@@ -17,6 +17,10 @@ use utoipa::{Modify, OpenApi};
         query::account,
         query::ledger,
         query::asset,
+        query::erasure,
+        erase::asset,
+        erase::generation,
+        erase::account,
         callback::receive,
         admin::catalog,
         admin::providers,
@@ -29,6 +33,7 @@ use utoipa::{Modify, OpenApi};
         admin::chain,
         admin::put_chain,
         admin::remove_chain,
+        admin::erasure::erase_content,
     ),
     security(("api_key" = [])),
     modifiers(&ApiKey)

@@ -20,6 +20,7 @@ mod audit;
 mod callback;
 mod customer;
 mod process;
+mod remains;
 mod wire;
 
 pub use audit::Closing;

@@ -8,6 +8,7 @@ use shared::catalog::entry::CatalogKind;
 use shared::endpoint;
 
 mod entries;
+pub mod erasure;
 mod providers;
 
 /// Answers `/v1/admin/…`.
@@ -35,6 +36,7 @@ async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, P
         ("GET", ["v1", "admin", "chains", _]) => chain(backend, name).await,
         ("PUT", ["v1", "admin", "chains", _]) => put_chain(backend, request, name).await,
         ("DELETE", ["v1", "admin", "chains", _]) => remove_chain(backend, request, name).await,
+        ("DELETE", ["v1", "admin", "accounts", id, "content"]) => erasure::erase_content(backend, request, id).await,
         _ => Err(endpoint::no_route(request)),
     }
 }

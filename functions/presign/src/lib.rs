@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response};
 use serde_json::{Map, Value};
 use shared::api::{AssetSource, AssetStatus, AssetView, CreateUpload, CreatedUpload, Problem};
-use shared::assets::Asset;
+use shared::assets::{Asset, upload_key_stem};
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
 use shared::ids::AssetId;
@@ -46,13 +46,14 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
         account,
         source: AssetSource::Uploaded,
         status: AssetStatus::Pending,
-        key: format!("uploads/{account}/{id}.{}", extension(&asked.content_type)),
+        key: format!("{}.{}", upload_key_stem(account, id), extension(&asked.content_type)),
         content_type: asked.content_type,
         bytes: asked.bytes,
         filename: asked.filename,
         generation: None,
         created_at: now,
         expires_at: Some(now + SignedDuration::try_from(expires).unwrap_or(SignedDuration::ZERO)),
+        due_at: None,
     };
     let presigned = backend.bucket.presign_put(&asset.key, &asset.content_type, asset.bytes, expires).await?;
     backend.store.put_asset(&asset).await?;
@@ -82,6 +83,7 @@ pub async fn complete(backend: &Backend, request: &Request, id: &str) -> Result<
         }
         AssetStatus::Ready => asset,
         AssetStatus::Pending => check_arrival(backend, asset, backend.now()).await?,
+        AssetStatus::Erased => return Err(erased()),
     };
     let url = backend.bucket.presign_get(&asset.key, backend.config.link_expires, None).await?;
     Ok(endpoint::json(200, &asset.view(Some(url))))
@@ -110,8 +112,16 @@ async fn check_arrival(backend: &Backend, mut asset: Asset, now: Timestamp) -> R
     }
     asset.status = AssetStatus::Ready;
     asset.expires_at = Some(asset.created_at + KEPT_FOR);
-    backend.store.put_asset(&asset).await?;
-    Ok(asset)
+    if backend.store.change_asset(&asset, AssetStatus::Pending).await? {
+        return Ok(asset);
+    }
+    // Another request has completed it meanwhile, or erased it.
+    let current = backend.store.asset(asset.account, asset.id).await?;
+    current.filter(|current| current.status == AssetStatus::Ready).ok_or_else(erased)
+}
+
+fn erased() -> Problem {
+    Problem::new(410, "asset_erased", "Upload erased", "the upload was erased: announce the file again")
 }
 
 fn extension(content_type: &str) -> &'static str {

@@ -17,6 +17,7 @@ mod catalog_remote;
 mod client;
 mod demo;
 mod dev;
+mod erase;
 mod models;
 mod progress;
 mod provider_facts;
@@ -55,6 +56,9 @@ enum Command {
     Providers(providers::Providers),
     /// Set up a provider's key and webhook secret.
     Provider(provider_setup::Provider),
+    /// Erase content in a running darkroom, while the bill stays.
+    #[command(subcommand)]
+    Erase(erase::Erase),
     /// Print the OpenAPI description of the HTTP API.
     Openapi,
 }
@@ -129,6 +133,7 @@ pub async fn run() -> ExitCode {
         Some(Command::Catalog(command)) => catalog::run(command).await,
         Some(Command::Providers(providers)) => providers::run(&providers).await,
         Some(Command::Provider(provider)) => provider_setup::run(provider).await,
+        Some(Command::Erase(command)) => erase::run(command).await,
         Some(Command::Openapi) => {
             println!("{}", crate::openapi::text());
             Ok(())

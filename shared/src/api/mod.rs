@@ -4,6 +4,7 @@ use crate::catalog::Params;
 
 mod account;
 mod admin;
+mod erasure;
 mod generations;
 mod media;
 mod models;
@@ -13,6 +14,7 @@ pub use account::{AccountView, EndingView, EntryView, LedgerView};
 pub use admin::{
     CatalogChange, CatalogEntryList, CatalogEntryView, KeyHealth, KeyHealthView, ProviderList, ProviderSource, ProviderView,
 };
+pub use erasure::ErasureView;
 pub use generations::{
     AttemptError, AttemptView, CreateGeneration, CreatedGeneration, ErrorView, GenerationList, GenerationView, ResultView,
     Status, UnconfirmedView,

@@ -118,7 +118,7 @@ impl Store {
                 writes.push(Write::always(Role::Attempt, items::attempt(next.id, attempt)?));
             }
             for result in &decision.assets {
-                writes.push(Write::new(Role::Asset, items::asset(&Asset::generated(result, next, now))?));
+                writes.push(Write::new(Role::Asset, items::asset(&Asset::generated(result, next, now), self.due_shards)?));
             }
             for change in pool {
                 writes.extend(super::pool::writes(change)?);
@@ -146,11 +146,6 @@ impl Store {
                 Some(_) | None => Err(StoreError::Books { account: next.account, refusal }.into()),
             },
         }
-    }
-
-    /// Writes a new upload.
-    pub async fn put_asset(&self, asset: &Asset) -> Result<(), StoreError> {
-        self.put(&Write::always(Role::Asset, items::asset(asset)?)).await.map(|_| ())
     }
 }
 

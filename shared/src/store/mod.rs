@@ -12,12 +12,14 @@ use aws_sdk_dynamodb::Client;
 mod accounts;
 mod catalog;
 mod commit;
+mod erasure;
 mod items;
 mod keys;
 mod pool;
 mod read;
 mod transact;
 
+pub use erasure::Owned;
 pub use keys::{Action, FiledKey, USE_NOTED_EVERY};
 pub use read::{Due, DueCursor, DueRecord, Page};
 

@@ -12,6 +12,8 @@ mod collisions;
 mod command_line;
 mod crash;
 mod credits_cannot_be_overspent;
+mod erasure;
+mod erasure_of_accounts;
 mod failures;
 mod idempotency;
 mod inline_results;
