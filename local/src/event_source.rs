@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn start_with(bodies: &[&str], events: mpsc::UnboundedReceiver<Value>, dispatch: Handler) -> Fixture {
-        let values = LocalValues { parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
+        let values = LocalValues { parameters: [("SigningSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
         let template = Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));
         let idle = handler(|_| async { Ok(Value::Null) });
         let mut handlers: HashMap<String, Handler> =

@@ -146,7 +146,7 @@ mod tests {
     use crate::template::{BUILT_IN, LocalValues};
 
     fn invoker(query: Handler) -> Result<Invoker, UnknownBinary> {
-        let parameters = [("CallbackSecret".to_owned(), "s".repeat(32))].into();
+        let parameters = [("SigningSecret".to_owned(), "s".repeat(32))].into();
         let values = LocalValues { parameters, ..LocalValues::default() };
         let template = Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));
         let idle = handler(|_| async { Ok(Value::Null) });
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_declared_function_without_code_is_refused() {
-        let values = LocalValues { parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
+        let values = LocalValues { parameters: [("SigningSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
         let template = Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));
         let error = Invoker::new(&template, &HashMap::new()).err().unwrap();
         assert_eq!(error.binary, "authorize");

@@ -9,6 +9,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         presign::create,
         presign::complete,
+        generate::quotes::quote,
         generate::create,
         generate::cancel,
         query::generations,

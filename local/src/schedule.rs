@@ -64,7 +64,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_schedule_fires_at_the_start_and_then_at_its_rate() {
-        let values = LocalValues { parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
+        let values = LocalValues { parameters: [("SigningSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
         let template = Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));
         let (seen, mut events) = mpsc::unbounded_channel();
         let idle = handler(|_| async { Ok(Value::Null) });

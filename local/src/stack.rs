@@ -88,7 +88,9 @@ struct Developer {
     account: AccountId,
     key: ApiKeyId,
     api_key: String,
-    callback_secret: String,
+    /// Folders of earlier releases know it under its old name.
+    #[serde(alias = "callback_secret")]
+    signing_secret: String,
 }
 
 impl Stack {
@@ -335,7 +337,7 @@ fn read_template(options: &Options, api: &str, developer: &Developer) -> Result<
         table_name: "darkroom".to_owned(),
         bucket_name: "darkroom".to_owned(),
         api_endpoint: options.public_url.clone().unwrap_or_else(|| api.to_owned()),
-        parameters: BTreeMap::from([("CallbackSecret".to_owned(), developer.callback_secret.clone())]),
+        parameters: BTreeMap::from([("SigningSecret".to_owned(), developer.signing_secret.clone())]),
     };
     Ok(match &options.template {
         Some(path) => Template::load(path, &values)?,
@@ -386,7 +388,7 @@ impl Developer {
             account: AccountId::from_parts(unix_ms, random_bytes()),
             key: ApiKeyId::from_parts(unix_ms, random_bytes()),
             api_key: key_of(random_bytes()),
-            callback_secret: hex::encode(random_bytes::<32>()),
+            signing_secret: hex::encode(random_bytes::<32>()),
         };
         write_private(path, &serde_json::to_string_pretty(&developer)?)?;
         Ok(developer)

@@ -27,6 +27,8 @@ pub struct Config {
     pub upload_expires: Duration,
     /// `LINK_EXPIRES_SECONDS`: how long download links work.
     pub link_expires: Duration,
+    /// `QUOTE_EXPIRES_SECONDS`: how long a quoted price holds.
+    pub quote_expires: SignedDuration,
     /// `MAX_RESULT_BYTES`: larger results are not taken.
     pub max_result_bytes: u64,
     /// `CLAIM_LEASE_SECONDS`, `COLLECT_LEASE_SECONDS`, `ASK_LEASE_SECONDS`, `REQUEUE_SECONDS`, `UNCONFIRMED_SECONDS`.
@@ -53,8 +55,8 @@ pub enum ConfigError {
     Malformed { name: String, value: String, expected: &'static str },
 }
 
-/// The secret that callback addresses are made with.
-const CALLBACK_SECRET: &str = "CALLBACK_SECRET";
+/// The secret that quotes and callback addresses are made with.
+const SIGNING_SECRET: &str = "SIGNING_SECRET";
 
 /// The variable that shortens every submit's time-out.
 pub const SUBMIT_TIMEOUT: &str = "SUBMIT_TIMEOUT_SECONDS";
@@ -69,7 +71,7 @@ impl Config {
     /// Reads from `lookup`. An empty value counts as not set.
     pub fn read(catalog: &Catalog, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let env = Env(&lookup);
-        let mut names = vec![CALLBACK_SECRET.to_owned()];
+        let mut names = vec![SIGNING_SECRET.to_owned()];
         let mut base_urls = HashMap::new();
         let mut key_limits = HashMap::new();
         for provider in catalog.providers() {
@@ -95,6 +97,7 @@ impl Config {
             due_shards: env.number("DUE_SHARDS", 4)?,
             upload_expires: Duration::from_secs(env.number("UPLOAD_EXPIRES_SECONDS", 900)?),
             link_expires: Duration::from_secs(env.number("LINK_EXPIRES_SECONDS", 3_600)?),
+            quote_expires: SignedDuration::from_secs(i64::from(env.number::<u32>("QUOTE_EXPIRES_SECONDS", 600)?)),
             max_result_bytes: env.number("MAX_RESULT_BYTES", 536_870_912)?,
             limits: Limits {
                 claim_lease: SignedDuration::from_secs(env.number("CLAIM_LEASE_SECONDS", 90)?),
@@ -126,9 +129,9 @@ impl Config {
         self.secrets.clone()
     }
 
-    /// The secret that callback addresses are made with.
-    pub fn callback_secret(&self) -> Option<&str> {
-        self.secrets.get(CALLBACK_SECRET).map(ExposeSecret::expose_secret)
+    /// The secret that quotes and callback addresses are made with.
+    pub fn signing_secret(&self) -> Option<&str> {
+        self.secrets.get(SIGNING_SECRET).map(ExposeSecret::expose_secret)
     }
 
     /// What each key of a provider may do: its manifest's limits, unless `<NAME>_CONCURRENCY`, `<NAME>_PER_MINUTE` or `<NAME>_PER_DAY` say

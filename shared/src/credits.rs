@@ -40,11 +40,6 @@ impl Credits {
         self.0.checked_sub(other.0).map(Self)
     }
 
-    /// `None` above [`Credits::MAX`].
-    pub fn times(self, count: u64) -> Option<Self> {
-        self.0.checked_mul(count).and_then(|product| Self::new(product).ok())
-    }
-
     /// As a signed change of a balance.
     pub fn signed(self) -> i64 {
         i64::try_from(self.0).expect("Credits::MAX fits into 63 bits")
@@ -78,7 +73,6 @@ mod tests {
         assert_eq!(Credits::new(Credits::MAX.get() + 1), Err(TooManyCredits(Credits::MAX.get() + 1)));
         assert_eq!(Credits::MAX.plus(Credits(1)), None);
         assert_eq!(Credits::ZERO.minus(Credits(1)), None);
-        assert_eq!(Credits(3).times(u64::MAX), None);
         assert!(serde_json::from_str::<Credits>("-1").is_err());
         assert!(serde_json::from_str::<Credits>("1.5").is_err());
     }

@@ -151,10 +151,15 @@ pub fn query(request: &Request, name: &str) -> Option<String> {
 
 /// The page size asked for: 1 to 100, 20 unless said.
 pub fn limit(request: &Request) -> Result<i32, Problem> {
+    limit_up_to(request, 100, 20)
+}
+
+/// The page size asked for: 1 to `most`, `default` unless said.
+pub fn limit_up_to(request: &Request, most: i32, default: i32) -> Result<i32, Problem> {
     match query(request, "limit") {
-        None => Ok(20),
-        Some(text) => text.parse().ok().filter(|limit| (1..=100).contains(limit)).ok_or_else(|| {
-            Problem::new(422, "out_of_range", "Invalid parameter", "`limit` is a number from 1 to 100").at("limit")
+        None => Ok(default),
+        Some(text) => text.parse().ok().filter(|limit| (1..=most).contains(limit)).ok_or_else(|| {
+            Problem::new(422, "out_of_range", "Invalid parameter", format!("`limit` is a number from 1 to {most}")).at("limit")
         }),
     }
 }
@@ -168,7 +173,12 @@ pub fn bad_cursor() -> Problem {
 /// An answer in JSON.
 pub fn json(status: u16, body: &impl Serialize) -> Response<Body> {
     let text = serde_json::to_string(body).unwrap_or_default();
-    answer(status, "application/json", text)
+    text_answer(status, "application/json", text)
+}
+
+/// Says that the answer was given before, to the same request.
+pub fn mark_replayed(response: &mut Response<Body>) {
+    response.headers_mut().insert("idempotency-replayed", http::HeaderValue::from_static("true"));
 }
 
 /// An answer that says only that it is done.
@@ -183,7 +193,7 @@ pub fn no_content() -> Response<Body> {
 pub fn problem(request: &Request, mut problem: Problem) -> Response<Body> {
     problem.request_id = request_id(request);
     let text = serde_json::to_string(&problem).unwrap_or_default();
-    let mut response = answer(problem.status, Problem::CONTENT_TYPE, text);
+    let mut response = text_answer(problem.status, Problem::CONTENT_TYPE, text);
     if let Some(seconds) = problem.retry_after {
         response.headers_mut().insert("retry-after", seconds.into());
     }
@@ -193,7 +203,8 @@ pub fn problem(request: &Request, mut problem: Problem) -> Response<Body> {
     response
 }
 
-fn answer(status: u16, content_type: &'static str, text: String) -> Response<Body> {
+/// An answer of another content type.
+pub fn text_answer(status: u16, content_type: &'static str, text: String) -> Response<Body> {
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert("content-type", http::HeaderValue::from_static(content_type));

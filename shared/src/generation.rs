@@ -69,8 +69,9 @@ pub struct Order {
     pub params: Map<String, Value>,
     /// The media that the parameters name.
     pub inputs: Vec<Input>,
-    /// When the price is for each result: what each costs. Results that do not come are not charged.
-    pub price_per_result: Option<Credits>,
+    /// What 1, 2, … results cost, up to the number ordered; empty when the price does not depend on results.
+    #[serde(default)]
+    pub price_by_results: Vec<Credits>,
     /// Who may make it, in order of preference; never empty.
     pub candidates: Vec<Candidate>,
 }
@@ -97,6 +98,9 @@ pub struct Candidate {
     pub model_version: Option<u32>,
     /// The model's parameters; none when they are the order's own.
     pub params: Option<Map<String, Value>>,
+    /// What the provider charges us, in millionths of a US dollar, rounded up; none where it is not known.
+    #[serde(default)]
+    pub cost_micro_usd: Option<u64>,
 }
 
 /// A media file given to a model.

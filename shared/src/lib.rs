@@ -18,6 +18,8 @@ pub mod messages;
 pub mod outcome;
 pub mod pick;
 pub mod pool;
+pub mod price;
+pub mod quote;
 pub mod signature;
 pub mod template;
 
@@ -38,6 +40,8 @@ pub mod config;
 pub mod endpoint;
 #[cfg(feature = "io")]
 pub mod erasure;
+#[cfg(feature = "io")]
+pub mod history;
 #[cfg(feature = "io")]
 pub mod http_guard;
 #[cfg(feature = "io")]

@@ -138,7 +138,7 @@ impl LiveCatalog {
     /// The model of a candidate as it was when its order was accepted. When that is known no more, since what comes with the product
     /// changed, the model as it is now.
     pub async fn model_for(&self, candidate: &Candidate) -> Result<Arc<Model>, StoreError> {
-        let Candidate { model, provider, catalog_version, model_version, params: _ } = candidate;
+        let Candidate { model, provider, catalog_version, model_version, params: _, cost_micro_usd: _ } = candidate;
         let catalog = self.now().await?;
         let current = catalog.model_by_name(model).filter(|own| own.provider.name == *provider);
         if let Some(own) = current.filter(|own| own.provider.version == *catalog_version && own.version == *model_version) {

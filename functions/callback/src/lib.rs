@@ -34,7 +34,7 @@ pub async fn receive(
 ) -> Result<Response<Body>, Problem> {
     let unknown = || Problem::not_found("callback address", id);
     let generation_id: GenerationId = id.parse().map_err(|_| unknown())?;
-    let secret = backend.config.callback_secret().ok_or_else(unknown)?;
+    let secret = backend.config.signing_secret().ok_or_else(unknown)?;
     let attempt = read_callback_token(secret, provider, generation_id, token).ok_or_else(unknown)?;
     let catalog = backend.catalog().await?;
     let challenge = catalog.provider(provider).and_then(|manifest| challenge_reply(manifest, endpoint::bytes(request)));

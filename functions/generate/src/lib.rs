@@ -1,29 +1,33 @@
-//! New generations and their cancellation: the price is held, the record written and the idempotency key taken in one transaction.
+//! Quotes, new generations and their cancellation: the price is held, the record written and the idempotency key taken in one transaction.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::api::{AssetStatus, CreateGeneration, CreatedGeneration, GenerationView, Problem, Status};
 use shared::backend::{Applied, Backend};
 use shared::catalog::Offer;
 use shared::endpoint::{self, Caller};
-use shared::generation::{Generation, Input, Order};
+use shared::generation::{Candidate, Generation, Input, Order};
 use shared::idempotency::{IdempotencyClaim, key_reused};
 use shared::ids::{AccountId, GenerationId};
 use shared::ledger::{LimitReached, Refusal, Whose};
 use shared::lifecycle::{Event, Send, Unchanged};
 use shared::messages::Outgoing;
+use shared::price::Cost;
 use shared::store::Accepted;
+
+pub mod quotes;
 
 /// Counted from the request's arrival: an HTTP API answers within 30 s or not at all.
 const MAX_WAIT_SECONDS: i64 = 22;
 
-/// Answers `POST /v1/generations` and `POST /v1/generations/{id}/cancel`.
+/// Answers `POST /v1/quotes`, `POST /v1/generations` and `POST /v1/generations/{id}/cancel`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     let method = request.method().as_str().to_owned();
     let answer = match (method.as_str(), endpoint::segments(&request).as_slice()) {
+        ("POST", ["v1", "quotes"]) => quotes::quote(backend, &request).await,
         ("POST", ["v1", "generations"]) => create(backend, &request).await,
         ("POST", ["v1", "generations", id, "cancel"]) => cancel(backend, &request, id).await,
         _ => Err(endpoint::no_route(&request)),
@@ -49,7 +53,8 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     let account = caller.account;
     let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::shape())?;
     let until = wait(request).map(|seconds| started + SignedDuration::from_secs(seconds));
-    let claim = IdempotencyClaim::of(request, account, &json!({"model": asked.model, "params": asked.params}))?;
+    let understood = json!({"model": asked.model, "params": asked.params, "quote": asked.quote});
+    let claim = IdempotencyClaim::of(request, account, &understood)?;
     let accepted = match prepare(backend, caller, &asked).await {
         Ok(generation) => {
             let accepted = match backend.store.accept(&generation, claim.as_ref(), generation.created_at).await {
@@ -92,35 +97,60 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
         headers.insert("location", location);
     }
     if replayed {
-        headers.insert("idempotency-replayed", lambda_http::http::HeaderValue::from_static("true"));
+        endpoint::mark_replayed(&mut response);
     }
     Ok(response)
 }
 
+/// What is asked for, checked.
+struct Wanted {
+    offer: Offer,
+    /// Defaults filled in.
+    params: Map<String, Value>,
+    /// Who may make it; never empty.
+    candidates: Vec<Candidate>,
+}
+
+impl Wanted {
+    async fn read(backend: &Backend, model: &str, params: &Map<String, Value>) -> Result<Self, Problem> {
+        let offer = backend.catalog().await?.offer(model).ok_or_else(|| {
+            let name: String = model.chars().take(80).collect();
+            let detail = format!("there is no model `{name}`; `GET /v1/models` lists them");
+            Problem::new(422, "unknown_model", "Unknown model", detail).at("model")
+        })?;
+        let params = offer.params().check("params.", params)?;
+        let candidates = offer.candidates(&params);
+        if candidates.is_empty() {
+            let detail = "no model of this chain can take these parameters together";
+            return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("params"));
+        }
+        Ok(Self { offer, params, candidates })
+    }
+
+    /// What it costs now.
+    fn cost(&self) -> Result<Cost, Problem> {
+        let beyond =
+            || Problem::new(422, "out_of_range", "Invalid parameter", "the price of this is beyond every limit").at("params");
+        self.offer.price().of(&self.params).ok_or_else(beyond)
+    }
+}
+
 /// Checks what was asked and makes the record of it, not yet written.
 async fn prepare(backend: &Backend, caller: Caller, asked: &CreateGeneration) -> Result<Generation, Problem> {
-    let offer = backend.catalog().await?.offer(&asked.model).ok_or_else(|| {
-        let name: String = asked.model.chars().take(80).collect();
-        Problem::new(422, "unknown_model", "Unknown model", format!("there is no model `{name}`; `GET /v1/models` lists them"))
-            .at("model")
-    })?;
-    let params = offer.params().check("params.", &asked.params)?;
-    let cost = offer.price().of(&params).ok_or_else(|| {
-        Problem::new(422, "out_of_range", "Invalid parameter", "the price of this is beyond every limit").at("params")
-    })?;
+    let wanted = Wanted::read(backend, &asked.model, &asked.params).await?;
+    let cost = match &asked.quote {
+        Some(token) => quotes::redeem(backend, token, caller.account, &wanted)?,
+        None => wanted.cost()?,
+    };
+    let Wanted { offer, params, candidates } = wanted;
     let inputs = inputs(backend, caller.account, &offer, &params).await?;
-    let candidates = offer.candidates(&params);
-    if candidates.is_empty() {
-        let detail = "no model of this chain can take these parameters together";
-        return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("params"));
-    }
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
-    let price_per_result = offer.price().per_result_price();
-    let order = Order { model: offer.name().to_owned(), kind: offer.kind(), params, inputs, price_per_result, candidates };
+    let (model, kind) = (offer.name().to_owned(), offer.kind());
+    let order = Order { model, kind, params, inputs, price_by_results: cost.by_results, candidates };
     let due_at = now + backend.config.limits.requeue_every;
     let id = GenerationId::from_parts(unix_ms, random);
-    Ok(Generation::accept(id, caller.account, order, cost, Some(caller.key), now, due_at))
+    Ok(Generation::accept(id, caller.account, order, cost.credits, Some(caller.key), now, due_at))
 }
 
 /// The answer to a request that was written, or was written before.
@@ -159,7 +189,7 @@ async fn inputs(
     backend: &Backend,
     account: AccountId,
     offer: &Offer,
-    params: &serde_json::Map<String, Value>,
+    params: &Map<String, Value>,
 ) -> Result<Vec<Input>, Problem> {
     let mut inputs: Vec<Input> = Vec::new();
     for (name, id) in offer.params().assets(params) {

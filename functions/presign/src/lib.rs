@@ -1,13 +1,16 @@
 //! Uploads: a presigned PUT for exactly the announced file, then a look at what really arrived.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use shared::api::{AssetSource, AssetStatus, AssetView, CreateUpload, CreatedUpload, Problem};
 use shared::assets::{Asset, upload_key_stem};
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
-use shared::ids::AssetId;
+use shared::idempotency::{Earlier, IdempotencyClaim, IdempotencyRecord, key_reused};
+use shared::ids::{AccountId, AssetId};
 
 /// The bucket's lifecycle removes uploads after a day.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -25,11 +28,14 @@ pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
     answer.unwrap_or_else(|problem| endpoint::problem(&request, problem))
 }
 
-/// Announce a file; the answer says where to send it.
-#[utoipa::path(post, path = "/v1/uploads", request_body = CreateUpload, responses(
-    (status = 201, body = CreatedUpload),
-    (status = 401, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem),
-))]
+/// Announce a file; the answer says where to send it. Repeated with its `Idempotency-Key`, it gives a new link to the same upload.
+#[utoipa::path(post, path = "/v1/uploads", request_body = CreateUpload,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 characters, remembered for 24 hours")),
+    responses(
+        (status = 201, body = CreatedUpload),
+        (status = 401, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem),
+        (status = 413, body = Problem), (status = 422, body = Problem),
+    ))]
 pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account, .. } = endpoint::user(backend, request)?;
     let asked: CreateUpload = endpoint::json_body(request, CreateUpload::shape())?;
@@ -37,11 +43,32 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
         let detail = format!("has to be at most {} for {}", asked.max_bytes(), asked.content_type);
         return Err(Problem::new(422, "out_of_range", "Invalid parameter", detail).at("bytes"));
     }
+    let claim = IdempotencyClaim::of(request, account, &json!(asked))?;
+    let asset = announced(backend, account, asked);
+    let (asset, replayed) = match &claim {
+        None => {
+            backend.store.put_asset(&asset).await?;
+            (asset, false)
+        }
+        Some(claim) => match backend.store.put_asset_once(&asset, claim, asset.created_at).await? {
+            None => (asset, false),
+            Some(Earlier::Same(record)) => (earlier_upload(backend, account, &record).await?, true),
+            Some(Earlier::Other) => return Err(key_reused()),
+        },
+    };
+    let mut response = endpoint::json(201, &link(backend, &asset).await?);
+    if replayed {
+        endpoint::mark_replayed(&mut response);
+    }
+    Ok(response)
+}
+
+/// A new upload of which nothing has arrived.
+fn announced(backend: &Backend, account: AccountId, asked: CreateUpload) -> Asset {
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
     let id = AssetId::from_parts(unix_ms, random);
-    let expires = backend.config.upload_expires;
-    let asset = Asset {
+    Asset {
         id,
         account,
         source: AssetSource::Uploaded,
@@ -52,19 +79,44 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
         filename: asked.filename,
         generation: None,
         created_at: now,
-        expires_at: Some(now + SignedDuration::try_from(expires).unwrap_or(SignedDuration::ZERO)),
+        expires_at: Some(now + SignedDuration::try_from(backend.config.upload_expires).unwrap_or(SignedDuration::ZERO)),
         due_at: None,
-    };
-    let presigned = backend.bucket.presign_put(&asset.key, &asset.content_type, asset.bytes, expires).await?;
-    backend.store.put_asset(&asset).await?;
+    }
+}
+
+/// What an earlier request with the same key has announced, if the file can still be sent.
+async fn earlier_upload(backend: &Backend, account: AccountId, record: &IdempotencyRecord) -> Result<Asset, Problem> {
+    let id = record.made.parse().map_err(|_| Problem::internal())?;
+    let asset = backend.store.asset(account, id).await?.ok_or_else(|| Problem::not_found("upload", &record.made))?;
+    match asset.status {
+        AssetStatus::Pending if !asset.is_gone(backend.now()) => Ok(asset),
+        AssetStatus::Pending => Err(not_in_time()),
+        AssetStatus::Ready => {
+            let detail = format!("the upload `{id}` of this `Idempotency-Key` has been completed already: use it, or a new key");
+            Err(Problem::new(409, "upload_completed", "Upload completed", detail).at("Idempotency-Key"))
+        }
+        AssetStatus::Erased => Err(erased()),
+    }
+}
+
+fn not_in_time() -> Problem {
+    let detail = "the upload was not completed in time: announce the file again";
+    Problem::new(410, "upload_expired", "Upload expired", detail)
+}
+
+/// Where to send the file, for as long as it may arrive.
+async fn link(backend: &Backend, asset: &Asset) -> Result<CreatedUpload, Problem> {
+    let now = backend.now();
+    let expires_at = asset.expires_at.unwrap_or(now);
+    let left = Duration::try_from(expires_at.duration_since(now)).unwrap_or(Duration::ZERO).max(Duration::from_secs(1));
+    let presigned = backend.bucket.presign_put(&asset.key, &asset.content_type, asset.bytes, left).await?;
     let headers: Map<String, Value> = presigned
         .headers
         .into_iter()
         .filter(|(name, _)| name != "host")
         .map(|(name, value)| (name, Value::from(value)))
         .collect();
-    let expires_at = asset.expires_at.unwrap_or(now);
-    Ok(endpoint::json(201, &CreatedUpload { id, method: "PUT".to_owned(), url: presigned.url, headers, expires_at }))
+    Ok(CreatedUpload { id: asset.id, method: "PUT".to_owned(), url: presigned.url, headers, expires_at })
 }
 
 /// Say that the file has been sent. Its size and type are checked; then it can be given to generations. Saying it again changes nothing.
@@ -91,8 +143,7 @@ pub async fn complete(backend: &Backend, request: &Request, id: &str) -> Result<
 
 async fn check_arrival(backend: &Backend, mut asset: Asset, now: Timestamp) -> Result<Asset, Problem> {
     if asset.expires_at.is_some_and(|expires_at| now > expires_at) {
-        let detail = "the upload was not completed in time: announce the file again";
-        return Err(Problem::new(410, "upload_expired", "Upload expired", detail));
+        return Err(not_in_time());
     }
     let Some(head) = backend.bucket.head(&asset.key).await? else {
         let detail = "nothing has arrived: send the file to the upload's `url` first, with its `method` and `headers`";

@@ -2,11 +2,11 @@
 
 use lambda_http::{Body, Request, Response};
 use shared::api::{
-    AccountView, AssetStatus, AssetView, EntryView, ErasureView, GenerationList, GenerationView, LedgerView, ModelList,
-    ModelView, Problem,
+    AccountView, AssetStatus, AssetView, ErasureView, GenerationList, GenerationView, LedgerView, ModelList, ModelView, Problem,
 };
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
+use shared::history;
 use shared::ids::{AssetId, GenerationId};
 
 /// Answers the `GET` routes.
@@ -71,17 +71,21 @@ pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Bo
     Ok(endpoint::json(200, &AccountView::of(&account, backend.now())))
 }
 
-/// Every change of the balance, newest first.
+/// Every change of the balance, newest first. CSV pages name the next one in the header `Link`.
 #[utoipa::path(get, path = "/v1/account/ledger",
-    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query)),
+    params(
+        ("since" = Option<String>, Query, description = "From then on: a time in RFC 3339, or a day, which begins in `time_zone`"),
+        ("until" = Option<String>, Query, description = "Before then: a time or a day, as `since`"),
+        ("kind" = Option<String>, Query, description = "Of these kinds, separated by commas: grant, hold, charge, release, adjust, expire"),
+        ("time_zone" = Option<String>, Query, description = "An IANA time zone, as `Europe/Kyiv`; UTC unless said"),
+        ("format" = Option<String>, Query, description = "`json` or `csv`"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 5000, description = "At most 100 in JSON (20 unless said), 5000 in CSV"),
+        ("cursor" = Option<String>, Query),
+    ),
     responses((status = 200, body = LedgerView), (status = 401, body = Problem), (status = 422, body = Problem)))]
 pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account, .. } = endpoint::reader(backend, request)?;
-    let cursor = endpoint::query(request, "cursor");
-    let page =
-        backend.store.ledger(account, cursor.as_deref(), endpoint::limit(request)?).await?.ok_or_else(endpoint::bad_cursor)?;
-    let entries = page.items.into_iter().map(EntryView::from).collect();
-    Ok(endpoint::json(200, &LedgerView { entries, next_cursor: page.next }))
+    history::ledger(backend, request, account).await
 }
 
 /// How far the erasure of all the account's content is.

@@ -79,7 +79,8 @@ pub(super) async fn run(arguments: Demo) -> Result<()> {
 
     let before = client.account().await?;
     let since = Instant::now();
-    let asked = CreateGeneration { model: arguments.model.clone(), params: params(model, &arguments.prompt, asset.as_ref())? };
+    let params = params(model, &arguments.prompt, asset.as_ref())?;
+    let asked = CreateGeneration { model: arguments.model.clone(), params, quote: None };
     let created = client.generate(&asked, "demo").await?;
     timings.mark("accept", since);
     let generation = wait(&client, &created, &bar, Duration::from_secs(arguments.timeout)).await?;

@@ -85,8 +85,8 @@ fn providers<'a>(catalog: &'a Catalog, model: &'a ModelView) -> Vec<&'a str> {
 const TITLES: [&str; 6] = ["MODEL", "KIND", "CREDITS", "TAKES", "PROVIDER", "ALIASES"];
 
 fn row(catalog: &Catalog, keys: &KeysAtHand, model: &ModelView) -> [String; 6] {
-    let price = match &model.price.per {
-        Some(per) => format!("{} x {per}", model.price.credits),
+    let price = match model.price.minimum {
+        Some(minimum) => format!("{}, at least {minimum}", model.price.credits),
         None => model.price.credits.to_string(),
     };
     let state = |name: &str| match catalog.provider(name).and_then(|provider| keys.is_real(provider)) {

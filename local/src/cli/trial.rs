@@ -106,7 +106,7 @@ pub(super) async fn run(arguments: Trial, wanted: Wanted) -> Result<()> {
 
     let bar = progress::bar(arguments.json);
     let media = upload(&darkroom.client, &bar, &inputs, files, places).await?;
-    let asked = CreateGeneration { model: model.name.clone(), params: complete(model, media, &wishes)? };
+    let asked = CreateGeneration { model: model.name.clone(), params: complete(model, media, &wishes)?, quote: None };
     let key = format!("trial-{}", hex::encode(random_bytes::<12>()));
     let created = darkroom.client.generate(&asked, &key).await?;
     let patience = Duration::from_secs(arguments.timeout);

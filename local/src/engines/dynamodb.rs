@@ -186,7 +186,7 @@ mod tests {
     use crate::template::{BUILT_IN, LocalValues, Template};
 
     fn table() -> Table {
-        let parameters = [("CallbackSecret".to_owned(), "s".repeat(32))].into();
+        let parameters = [("SigningSecret".to_owned(), "s".repeat(32))].into();
         let values = LocalValues { table_name: "darkroom".to_owned(), parameters, ..LocalValues::default() };
         Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}")).table
     }

@@ -177,7 +177,7 @@ mod tests {
 
     #[allow(clippy::disallowed_methods, reason = "calls loopback only, which the guard refuses")]
     async fn fixture() -> Fixture {
-        let parameters = [("CallbackSecret".to_owned(), "s".repeat(32))].into();
+        let parameters = [("SigningSecret".to_owned(), "s".repeat(32))].into();
         let values = LocalValues { bucket_name: "media".to_owned(), parameters, ..LocalValues::default() };
         let bucket = Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}")).bucket;
         let directory = tempfile::tempdir().unwrap();

@@ -122,6 +122,9 @@ async fn every_sample_event_is_answered_by_its_function() {
     let (status, asset) = samples.http("PresignFunction", "presign-complete", &[(ASSET, asset)]).await;
     assert_eq!((status, &asset["status"]), (200, &json!("ready")), "{asset}");
 
+    let (status, quote) = samples.http("GenerateFunction", "generate-quote", &[]).await;
+    assert_eq!((status, &quote["credits"]), (200, &json!(5)), "{quote}");
+
     let id = samples.generate("order-1001", "placeholder", PROMPT).await;
     samples.until(&id, "succeeded").await;
     let (status, ledger) = samples.http("QueryFunction", "query-ledger", &[]).await;
@@ -145,7 +148,7 @@ async fn every_sample_event_is_answered_by_its_function() {
     let id = samples.generate("order-1003", "flux-schnell", "slow [[delay=1h]]").await;
     let running = samples.until(&id, "running").await;
     let job = running["attempts"][0]["provider_job"].as_str().unwrap();
-    let secret = samples.stack.backend.config.callback_secret().unwrap();
+    let secret = samples.stack.backend.config.signing_secret().unwrap();
     let token = callback_token(secret, "replicate", id.parse().unwrap(), 1);
     let api = samples.stack.api.clone();
     let replace = [(GENERATION, id.as_str()), (TOKEN, &token), (JOB, job), ("https://replicate.delivery", &api)];

@@ -18,7 +18,7 @@ struct Fixture {
 /// says `Bearer good`.
 #[allow(clippy::disallowed_methods, reason = "calls loopback only, which the guard refuses")]
 async fn fixture(function: Handler) -> Fixture {
-    let values = LocalValues { parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
+    let values = LocalValues { parameters: [("SigningSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
     let template = Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));
     let mut handlers: HashMap<String, Handler> =
         template.functions.iter().map(|declared| (declared.binary.clone(), function.clone())).collect();
@@ -184,7 +184,7 @@ async fn a_failing_function_is_an_internal_server_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_function_that_times_out_is_unavailable() {
-    let values = LocalValues { parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
+    let values = LocalValues { parameters: [("SigningSecret".to_owned(), "s".repeat(32))].into(), ..LocalValues::default() };
     let template = Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));
     let never = handler(|_| std::future::pending());
     let handlers = template.functions.iter().map(|declared| (declared.binary.clone(), never.clone())).collect();

@@ -7,7 +7,7 @@ fn values() -> LocalValues {
         table_name: "darkroom".to_owned(),
         bucket_name: "media".to_owned(),
         api_endpoint: "http://127.0.0.1:4000".to_owned(),
-        parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(),
+        parameters: [("SigningSecret".to_owned(), "s".repeat(32))].into(),
     }
 }
 
@@ -34,6 +34,7 @@ fn the_routes_of_the_api_are_these() {
         [
             "POST /v1/uploads -> presign",
             "POST /v1/uploads/{id}/complete -> presign",
+            "POST /v1/quotes -> generate",
             "POST /v1/generations -> generate",
             "POST /v1/generations/{id}/cancel -> generate",
             "GET /v1/generations -> query",
@@ -184,7 +185,7 @@ fn what_cannot_run_locally_is_refused_with_its_place() {
 #[test]
 fn parameters_without_a_value_are_missed() {
     let error = Template::parse(BUILT_IN, &LocalValues { parameters: BTreeMap::new(), ..values() }).err().unwrap();
-    assert!(error.to_string().contains("`CallbackSecret`"), "{error}");
+    assert!(error.to_string().contains("`SigningSecret`"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The balance and its history.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::credits::Credits;
@@ -96,8 +97,8 @@ pub struct EntryView {
     pub generation_id: Option<GenerationId>,
     /// Until when a grant can be spent; left out: for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub ends_at: Option<Timestamp>,
+    #[schema(format = DateTime)]
+    pub ends_at: Option<String>,
     /// Why it was done by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -107,12 +108,14 @@ pub struct EntryView {
     /// `held` after it.
     #[schema(value_type = u64)]
     pub held_after: Credits,
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
+    /// In the time zone that was asked for.
+    #[schema(format = DateTime)]
+    pub created_at: String,
 }
 
-impl From<Entry> for EntryView {
-    fn from(entry: Entry) -> Self {
+impl EntryView {
+    /// An entry with its times as they are in `zone`.
+    pub fn of(entry: Entry, zone: &TimeZone) -> Self {
         Self {
             id: entry.id,
             kind: entry.kind,
@@ -120,11 +123,16 @@ impl From<Entry> for EntryView {
             available_change: entry.available_change,
             held_change: entry.held_change,
             generation_id: entry.generation,
-            ends_at: entry.ends_at,
+            ends_at: entry.ends_at.map(|end| time_in(end, zone)),
             reason: entry.note.map(|note| note.reason),
             balance_after: entry.balance_after,
             held_after: entry.held_after,
-            created_at: entry.created_at,
+            created_at: time_in(entry.created_at, zone),
         }
     }
+}
+
+/// RFC 3339 with the offset of the zone; `Z` in UTC.
+fn time_in(at: Timestamp, zone: &TimeZone) -> String {
+    if *zone == TimeZone::UTC { at.to_string() } else { at.display_with_offset(zone.to_offset(at)).to_string() }
 }

@@ -23,6 +23,9 @@ pub struct CreateGeneration {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub params: Map<String, Value>,
+    /// Of `POST /v1/quotes`, for this model and these parameters: its price is held, whatever the price is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
 }
 
 impl CreateGeneration {
@@ -34,7 +37,9 @@ impl CreateGeneration {
 
     const SCHEMA: &'static str = r#"{
         "type": "object", "additionalProperties": false, "required": ["model"],
-        "properties": {"model": {"type": "string", "minLength": 1, "maxLength": 200}, "params": {"type": "object"}}
+        "properties": {
+            "model": {"type": "string", "minLength": 1, "maxLength": 200}, "params": {"type": "object"}, "quote": {"type": "string"}
+        }
     }"#;
 }
 

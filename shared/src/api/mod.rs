@@ -9,6 +9,7 @@ mod generations;
 mod media;
 mod models;
 mod problem;
+mod quotes;
 
 pub use account::{AccountView, EndingView, EntryView, LedgerView};
 pub use admin::{
@@ -22,6 +23,7 @@ pub use generations::{
 pub use media::{AssetSource, AssetStatus, AssetView, CreateUpload, CreatedUpload};
 pub use models::{ModelList, ModelView};
 pub use problem::Problem;
+pub use quotes::{CreateQuote, CreatedQuote};
 
 fn compiled(schema: &str) -> Params {
     let schema = serde_json::from_str(schema).expect("the schema is JSON, as the tests show");
@@ -36,6 +38,7 @@ mod tests {
     fn the_request_shapes_compile() {
         let given = serde_json::json!({"model": "placeholder", "params": {}});
         assert!(CreateGeneration::shape().check("", given.as_object().expect("an object")).is_ok());
+        assert!(CreateQuote::shape().check("", given.as_object().expect("an object")).is_ok());
         let given = serde_json::json!({"content_type": "image/png", "bytes": 1});
         assert!(CreateUpload::shape().check("", given.as_object().expect("an object")).is_ok());
     }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::catalog::Offer;
-use crate::catalog::manifest::{MediaKind, Price};
+use crate::catalog::manifest::MediaKind;
+use crate::price::Price;
 
 /// `GET /v1/models`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

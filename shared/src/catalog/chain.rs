@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-use super::manifest::{MediaKind, Price};
+use super::manifest::MediaKind;
 use super::{Model, Params};
 use crate::generation::Candidate;
+use crate::price::Price;
 use crate::template;
 
 /// One chain, as in `catalog/chains.json`.
@@ -63,7 +64,8 @@ impl Chain {
         let candidates = links.filter_map(|(link, model)| {
             let own = template::render(&link.params, params).ok()??;
             let own = model.params.check("", own.as_object()?).ok()?;
-            Some(Candidate { params: Some(own), ..model.candidate() })
+            let candidate = model.candidate(&own);
+            Some(Candidate { params: Some(own), ..candidate })
         });
         candidates.collect()
     }

@@ -10,6 +10,7 @@ use super::rules::{Callback, Cancel, Envelope, FailureRule, ResultRules, Words};
 use crate::failure::Policies;
 use crate::pick::Pick;
 use crate::pool::KeyLimits;
+use crate::price::{Expression, Price};
 
 /// `catalog/providers/<name>.json`.
 #[derive(Debug, Clone, Deserialize)]
@@ -189,6 +190,9 @@ pub struct ModelSpec {
     pub params: Value,
     /// What it costs.
     pub price: Price,
+    /// What the provider charges us in US dollars, as an expression over the parameters, where that can be said.
+    #[serde(default)]
+    pub cost_usd: Option<Expression>,
     /// The languages that prompts may be in, as ISO 639 codes; any when empty.
     #[serde(default)]
     pub languages: Vec<String>,
@@ -227,27 +231,6 @@ impl MediaKind {
             Self::Json => &["application/json"],
         }
     }
-}
-
-/// What a generation costs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize, utoipa::ToSchema)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Price {
-    /// Credits, for one.
-    #[schema(value_type = u64)]
-    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
-    pub credits: crate::credits::Credits,
-    /// The integer parameter that says how many; one when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub per: Option<String>,
-    /// `per` counts results: those that do not come are not charged. False when it counts something else, such as seconds.
-    #[serde(default = "yes")]
-    pub per_result: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Manifest {

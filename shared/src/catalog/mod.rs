@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::generation::Candidate;
 use crate::lifecycle::{Backoff, Rules};
+use crate::price::{Price, micro_usd};
 
 pub mod calls;
 pub mod chain;
@@ -22,7 +23,7 @@ pub mod schema;
 
 use chain::{Chain, ChainSpec};
 pub use check::{Document, ManifestError, check_documents};
-use manifest::{Api, Manifest, MediaKind, ModelSpec, Price, Times};
+use manifest::{Api, Manifest, MediaKind, ModelSpec, Times};
 pub use params::{InvalidParam, Params};
 
 /// The built-in manifests.
@@ -250,7 +251,7 @@ impl Offer {
     /// Who may make an order with these checked parameters, in order of preference.
     pub fn candidates(&self, params: &Map<String, Value>) -> Vec<Candidate> {
         match self {
-            Self::Model(model) => vec![model.candidate()],
+            Self::Model(model) => vec![model.candidate(params)],
             Self::Chain(chain) => chain.candidates(params),
         }
     }
@@ -263,15 +264,21 @@ impl Model {
         Ok(Self { spec, version, provider: Arc::clone(provider), params })
     }
 
-    /// Itself as the candidate of an order, which takes the order's own parameters.
-    pub fn candidate(&self) -> Candidate {
+    /// Itself as the candidate of an order with these checked parameters, which takes them as they are.
+    pub fn candidate(&self, params: &Map<String, Value>) -> Candidate {
         Candidate {
             model: self.spec.name.clone(),
             provider: self.provider.name.clone(),
             catalog_version: self.provider.version,
             model_version: self.version,
             params: None,
+            cost_micro_usd: self.cost_micro_usd(params),
         }
+    }
+
+    /// What its provider charges us for these checked parameters, in millionths of a US dollar; `None` where it is not known.
+    pub fn cost_micro_usd(&self, params: &Map<String, Value>) -> Option<u64> {
+        micro_usd(self.spec.cost_usd.as_ref()?.evaluate(params)?)
     }
 
     fn times(&self) -> &Times {
@@ -319,7 +326,10 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::price::Cost;
 
     #[test]
     fn the_built_in_manifests_load() {
@@ -338,6 +348,33 @@ mod tests {
         for chain in catalog.chains.values() {
             check::chain_alone(&chain.spec).and_then(|()| check::chain(&chain.spec, &chain.models)).expect("a chain");
         }
+    }
+
+    fn ordered(name: &str, params: Value) -> (Option<Cost>, Vec<Candidate>) {
+        let offer = Catalog::built_in().expect("loads").offer(name).expect("known");
+        let params = offer.params().check("params.", params.as_object().expect("an object")).expect("valid");
+        (offer.price().of(&params), offer.candidates(&params))
+    }
+
+    #[test]
+    fn the_price_counts_what_it_says() {
+        let price = |name: &str, params| {
+            let cost = ordered(name, params).0.expect("a price");
+            (cost.credits.get(), cost.by_results.iter().map(|credits| credits.get()).collect::<Vec<_>>())
+        };
+        assert_eq!(price("placeholder", json!({"prompt": "x"})), (5, vec![]));
+        assert_eq!(price("flux-schnell", json!({"prompt": "x"})), (2, vec![2]));
+        assert_eq!(price("flux-schnell", json!({"prompt": "x", "num_outputs": 3})), (6, vec![2, 4, 6]));
+        assert_eq!(price("flux-schnell", json!({"prompt": "x", "num_outputs": 3.0})), (6, vec![2, 4, 6]));
+        assert_eq!(price("hailuo", json!({"prompt": "x", "duration": 10})), (90, vec![]));
+    }
+
+    #[test]
+    fn each_candidate_says_what_its_provider_charges_where_that_is_known() {
+        let costs =
+            |name: &str, params| ordered(name, params).1.iter().map(|candidate| candidate.cost_micro_usd).collect::<Vec<_>>();
+        assert_eq!(costs("flux-dev", json!({"prompt": "x", "num_images": 3})), [Some(75_000)]);
+        assert_eq!(costs("image", json!({"prompt": "x"})), [None, Some(30_000), None]);
     }
 
     #[test]

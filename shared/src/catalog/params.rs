@@ -6,8 +6,6 @@ use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
-use super::manifest::Price;
-use crate::credits::Credits;
 use crate::ids::AssetId;
 
 /// Compiled parameters.
@@ -199,22 +197,6 @@ fn type_word(kind: &jsonschema::error::TypeKind) -> String {
     }
 }
 
-impl Price {
-    /// What a generation with these checked parameters costs; `None` when it is beyond [`Credits::MAX`].
-    pub fn of(&self, params: &Map<String, Value>) -> Option<Credits> {
-        let count = match &self.per {
-            Some(name) => params.get(name)?.as_u64()?,
-            None => 1,
-        };
-        self.credits.times(count)
-    }
-
-    /// What each result costs, when they are counted.
-    pub fn per_result_price(&self) -> Option<Credits> {
-        (self.per.is_some() && self.per_result).then_some(self.credits)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,19 +229,5 @@ mod tests {
         assert_eq!(mistake(json!({"prompt": "x", "image": "cat.jpg"})), ("invalid_param", "params.image".into()));
         let images = check("nano-banana-edit", json!({"prompt": "x", "images": ["a", "b"]})).expect_err("not ids");
         assert_eq!(images, ("invalid_param", "params.images.0".into()));
-    }
-
-    #[test]
-    fn the_price_counts_what_it_says() {
-        let catalog = Catalog::built_in().expect("loads");
-        let price = |model: &str, given: Value| {
-            let model = catalog.model(model).expect("known");
-            let params = model.params.check("params.", given.as_object().expect("an object")).expect("valid");
-            model.spec.price.of(&params).expect("small").get()
-        };
-        assert_eq!(price("placeholder", json!({"prompt": "x"})), 5);
-        assert_eq!(price("flux-schnell", json!({"prompt": "x"})), 2);
-        assert_eq!(price("flux-schnell", json!({"prompt": "x", "num_outputs": 3})), 6);
-        assert_eq!(price("flux-schnell", json!({"prompt": "x", "num_outputs": 3.0})), 6);
     }
 }

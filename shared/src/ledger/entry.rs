@@ -87,6 +87,6 @@ pub struct Entry {
     pub note: Option<Note>,
     /// 1, 2, 3… without gaps, in the order in which the account changed.
     pub sequence: u64,
-    /// When it was decided.
+    /// When it was decided; never before the entry before it.
     pub created_at: Timestamp,
 }

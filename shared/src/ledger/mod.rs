@@ -54,6 +54,8 @@ pub struct Account {
     pub keys: BTreeMap<ApiKeyId, KeyUse>,
     /// Number of entries so far; each entry takes the next one as its sequence.
     pub entries: u64,
+    /// The time of the last one: no entry is older than the one before it, whatever the clocks of two processes say.
+    pub last_entry_at: Timestamp,
     /// Raised by each write; a write is conditional on it.
     pub version: u64,
     /// When it was opened.
@@ -174,6 +176,7 @@ impl Account {
             usage: Usage::default(),
             keys: BTreeMap::new(),
             entries: 0,
+            last_entry_at: now,
             version: 0,
             created_at: now,
         }

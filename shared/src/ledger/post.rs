@@ -156,6 +156,7 @@ impl Posted {
         account.available = available;
         account.held = held;
         account.entries += 1;
+        account.last_entry_at = account.last_entry_at.max(now);
         self.entries.push(Entry {
             id: format!("{}#{}", line.kind.word(), line.about),
             account: account.id,
@@ -170,7 +171,7 @@ impl Posted {
             ends_at: line.ends_at,
             note: line.note,
             sequence: account.entries,
-            created_at: now,
+            created_at: account.last_entry_at,
         });
         Ok(())
     }

@@ -78,6 +78,14 @@ fn a_charge_below_the_hold_gives_back_the_rest() {
 }
 
 #[test]
+fn no_entry_is_older_than_the_one_before_it() {
+    let (own, _) = post(&account(10, 0), &[(5, hold(2, 1, None))]);
+    let posted = own.post(&hold(3, 1, None), at(4)).expect("enough");
+    assert_eq!(posted.entries[0].created_at, at(5));
+    assert_eq!(posted.account.post(&hold(4, 1, None), at(6)).expect("enough").entries[0].created_at, at(6));
+}
+
+#[test]
 fn what_costs_nothing_is_closed_all_the_same() {
     let (_, lines) = post(&account(0, 0), &[(0, Posting::Charge { hold: hold_of(0), charge: credits(0) })]);
     assert_eq!(lines, ["charge 0"]);

@@ -83,9 +83,11 @@ impl Step<'_> {
 
     /// What so many results cost: never more than the hold.
     pub(super) fn price_of(&self, results: usize) -> Credits {
-        let (hold, each) = (self.generation.hold, self.generation.order.price_per_result);
-        let count = u64::try_from(results).unwrap_or(u64::MAX);
-        each.and_then(|each| each.times(count)).map_or(hold, |price| price.min(hold))
+        let (hold, prices) = (self.generation.hold, &self.generation.order.price_by_results);
+        match results.checked_sub(1) {
+            None if !prices.is_empty() => Credits::ZERO,
+            last => last.and_then(|last| prices.get(last)).map_or(hold, |price| hold.min(*price)),
+        }
     }
 
     /// This copy has failed; the next one begins when it falls due.

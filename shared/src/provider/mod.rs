@@ -192,7 +192,7 @@ impl<'a> Provider<'a> {
 
     fn callback_url(&self, remote: Remote<'_>, generation: &Generation) -> Option<String> {
         let config = &self.backend.config;
-        let (base, secret) = (config.public_url.as_ref()?, config.callback_secret()?);
+        let (base, secret) = (config.public_url.as_ref()?, config.signing_secret()?);
         remote.api.callback.as_ref()?;
         // Real providers call back over https only; without a public address they are polled.
         if !base.starts_with("https://") && !inputs::is_on_this_machine(self.base_url(remote.http)) {

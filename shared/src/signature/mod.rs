@@ -65,7 +65,7 @@ fn fresh(seconds: &str, name: &'static str, now: Timestamp, tolerance: SignedDur
 }
 
 /// HMAC-SHA256 over all the parts. An empty key is refused: with it anybody can sign.
-fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Result<hmac::Tag, SignatureError> {
+pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Result<hmac::Tag, SignatureError> {
     if key.is_empty() {
         return Err(SignatureError::BadSecret);
     }
@@ -75,7 +75,7 @@ fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Result<hmac::Tag, SignatureError>
 }
 
 /// Compares in constant time.
-fn fits(expected: &hmac::Tag, given: &[u8]) -> Result<(), SignatureError> {
+pub(crate) fn fits(expected: &hmac::Tag, given: &[u8]) -> Result<(), SignatureError> {
     constant_time::verify_slices_are_equal(expected.as_ref(), given).map_err(|_| SignatureError::Wrong)
 }
 

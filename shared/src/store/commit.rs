@@ -147,6 +147,26 @@ impl Store {
             },
         }
     }
+
+    /// Writes a new upload and the record of its idempotency key; what the key says of an earlier request, if there was one.
+    pub async fn put_asset_once(
+        &self,
+        asset: &Asset,
+        claim: &IdempotencyClaim,
+        now: Timestamp,
+    ) -> Result<Option<Earlier>, StoreError> {
+        let record = claim.record(asset.id, serde_json::Value::Null, now);
+        let writes = [Write::new(Role::Asset, items::asset(asset, self.due_shards)?), remember(claim, &record, now)?];
+        match self.transact(&writes).await? {
+            Written::Done => Ok(None),
+            Written::Refused(_) => match self.earlier(claim, now).await? {
+                // Our own transaction, whose answer was lost.
+                Some(Earlier::Same(record)) if record.made == asset.id.to_string() => Ok(None),
+                Some(earlier) => Ok(Some(earlier)),
+                None => Err(StoreError::Missing { what: format!("a free place for upload `{}`", asset.id) }),
+            },
+        }
+    }
 }
 
 impl CommitError {

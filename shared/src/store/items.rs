@@ -37,6 +37,8 @@ pub(super) const ASSETS: &str = "F#";
 pub(super) const HOLDS: &str = "L#hold#";
 /// What the sort keys of an account's API keys begin with.
 pub(super) const KEYS: &str = "K#";
+/// What the sort keys of an account's entries begin with.
+pub(super) const ENTRIES: &str = "L#";
 /// What the sort keys of what operators did to an account begin with.
 pub(super) const ACTIONS: &str = "X#";
 
@@ -65,7 +67,12 @@ impl Key {
     }
 
     pub(super) fn entry(entry: &Entry) -> Self {
-        Self { pk: format!("A#{}", entry.account), sk: format!("L#{}", entry.id) }
+        Self::entry_of(entry.account, &entry.id)
+    }
+
+    /// An entry by its id.
+    pub(super) fn entry_of(account: AccountId, id: &str) -> Self {
+        Self { pk: account_partition(account), sk: format!("{ENTRIES}{id}") }
     }
 
     pub(super) fn asset(account: AccountId, id: AssetId) -> Self {
@@ -221,13 +228,18 @@ pub(super) fn due_item(item: &Item) -> DueItem {
 pub(super) fn entry(entry: &Entry) -> Result<Item, StoreError> {
     let mut item = document(Key::entry(entry), entry)?;
     item.insert("gsi_pk".to_owned(), s(Listing::Ledger.partition(entry.account)));
-    item.insert("gsi_sk".to_owned(), s(sequence_key(entry.sequence)));
+    item.insert("gsi_sk".to_owned(), s(entry_key(entry)));
     Ok(item)
 }
 
-/// Twenty digits: sorted as text they are sorted as numbers.
-pub(super) fn sequence_key(sequence: u64) -> String {
-    format!("{sequence:020}")
+/// By time, which never runs backwards in one ledger, and by sequence within a millisecond: sorted as text they are in order.
+pub(super) fn entry_key(entry: &Entry) -> String {
+    format!("{}#{:020}", entry_time_key(entry.created_at), entry.sequence)
+}
+
+/// What the keys of entries of this time begin with.
+pub(super) fn entry_time_key(at: Timestamp) -> String {
+    format!("{:015}", at.as_millisecond().max(0))
 }
 
 pub(super) fn generation(generation: &Generation, due_shards: u32) -> Result<Item, StoreError> {

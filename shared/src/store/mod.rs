@@ -15,12 +15,14 @@ mod commit;
 mod erasure;
 mod items;
 mod keys;
+mod ledger;
 mod pool;
 mod read;
 mod transact;
 
 pub use erasure::Owned;
 pub use keys::{Action, FiledKey, USE_NOTED_EVERY};
+pub use ledger::LedgerFilter;
 pub use read::{Due, DueCursor, DueRecord, Page};
 
 /// The table and the counters of accounts that this process has seen last.

@@ -16,9 +16,6 @@ use crate::ids::{AccountId, AssetId, GenerationId};
 use crate::keys::ApiKey;
 use crate::ledger::{Account, Entry};
 
-/// A kind, `#`, and what it is about; longer ids are not ours.
-const MAX_ENTRY_ID_BYTES: usize = 200;
-
 /// One page of a list.
 #[derive(Debug)]
 pub struct Page<T> {
@@ -76,7 +73,7 @@ impl Store {
     }
 
     pub(super) async fn entry(&self, account: AccountId, id: &str) -> Result<Option<Entry>, StoreError> {
-        self.get(Key { pk: format!("A#{account}"), sk: format!("L#{id}") }).await
+        self.get(Key::entry_of(account, id)).await
     }
 
     pub(super) async fn idempotency(&self, account: AccountId, key_hash: &str) -> Result<Option<IdempotencyRecord>, StoreError> {
@@ -100,24 +97,6 @@ impl Store {
         self.list(Listing::Generations.partition(account), start, limit, |generation: &Generation| generation.id.to_string())
             .await
             .map(Some)
-    }
-
-    /// An account's entries, newest first. `None` when the cursor is not one of ours.
-    pub async fn ledger(&self, account: AccountId, cursor: Option<&str>, limit: i32) -> Result<Option<Page<Entry>>, StoreError> {
-        let start = match cursor.map(unseal) {
-            None => None,
-            Some(text) => {
-                match text.as_deref().and_then(|text| text.split_once(' ')).map(|(sequence, id)| (sequence.parse::<u64>(), id)) {
-                    Some((Ok(sequence), id)) if id.len() <= MAX_ENTRY_ID_BYTES => {
-                        let key = Key { pk: format!("A#{account}"), sk: format!("L#{id}") };
-                        Some(start_key(key, &Listing::Ledger.partition(account), &items::sequence_key(sequence)))
-                    }
-                    Some(_) | None => return Ok(None),
-                }
-            }
-        };
-        let cursor_of = |entry: &Entry| format!("{} {}", items::sequence_key(entry.sequence), entry.id);
-        self.list(Listing::Ledger.partition(account), start, limit, cursor_of).await.map(Some)
     }
 
     async fn list<T: DeserializeOwned>(
@@ -207,7 +186,7 @@ fn due_of(item: Item) -> Result<Option<Due>, StoreError> {
 #[derive(Debug)]
 pub struct DueCursor(Item);
 
-fn start_key(key: Key, partition: &str, sort: &str) -> Item {
+pub(super) fn start_key(key: Key, partition: &str, sort: &str) -> Item {
     let mut item = key.into_item();
     item.insert("gsi_pk".to_owned(), AttributeValue::S(partition.to_owned()));
     item.insert("gsi_sk".to_owned(), AttributeValue::S(sort.to_owned()));
@@ -215,6 +194,6 @@ fn start_key(key: Key, partition: &str, sort: &str) -> Item {
 }
 
 /// A cursor says only where in the caller's own list to go on: the partition is never taken from it.
-fn unseal(cursor: &str) -> Option<String> {
+pub(super) fn unseal(cursor: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }

@@ -53,6 +53,41 @@ async fn a_wrong_parameter_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_quote_is_told_from_a_wrong_order() {
+    let world = World::with(Setting::idle()).await;
+    let wrong = |name, path: &str, body: Value, code, param| {
+        let request = world.request(Method::POST, path).json(&body);
+        Case { name, request, status: 422, code, param: Some(param) }
+    };
+    let order = |quote: Value| json!({"model": "placeholder", "params": {"prompt": "x"}, "quote": quote});
+    let asked = |model: &str, params: Value| json!({"model": model, "params": params});
+    let cases = vec![
+        wrong("a number", "/v1/generations", order(json!(7)), "invalid_type", "quote"),
+        wrong("null", "/v1/generations", order(json!(null)), "invalid_type", "quote"),
+        wrong("any text", "/v1/generations", order(json!("cheap")), "invalid_quote", "quote"),
+        wrong("a quote of a quote", "/v1/quotes", order(json!("cheap")), "unknown_param", "quote"),
+        wrong("no model", "/v1/quotes", json!({}), "missing_param", "model"),
+        wrong("unknown model", "/v1/quotes", asked("dall-e-9", json!({"prompt": "x"})), "unknown_model", "model"),
+        wrong("missing prompt", "/v1/quotes", asked("placeholder", json!({})), "missing_param", "params.prompt"),
+        wrong(
+            "too wide",
+            "/v1/quotes",
+            asked("placeholder", json!({"prompt": "x", "width": 5000})),
+            "out_of_range",
+            "params.width",
+        ),
+        wrong(
+            "no asset id",
+            "/v1/quotes",
+            asked("placeholder", json!({"prompt": "x", "image": "a"})),
+            "invalid_param",
+            "params.image",
+        ),
+    ];
+    check(&world, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_cannot_be_read_says_where() {
     let world = World::with(Setting::idle()).await;
     let wrong = |name, body: Vec<u8>, status, code, param| {

@@ -183,7 +183,7 @@ async fn a_true_message_for_an_attempt_that_was_never_made_changes_nothing() {
     let world = World::start().await;
     let id = world.create("flux-schnell", "a fox [[no_callback]] [[delay=5m]]").await;
     let job = world.job(&id).await;
-    let secret = world.stack.backend.config.callback_secret().expect("a secret").to_owned();
+    let secret = world.stack.backend.config.signing_secret().expect("a secret").to_owned();
     let token = shared::signature::callback_token(&secret, "replicate", id.parse().expect("an id"), 2);
     let url = format!("{}/v1/callbacks/replicate/{id}/{token}", world.api);
     let message = World::success("replicate", &job, &world.api);

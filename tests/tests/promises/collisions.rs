@@ -15,12 +15,17 @@ use tests::{Setting, UNREAD, World};
 
 /// A DynamoDB that knows one answer only. Format: DynamoDB API reference, `TransactWriteItems`, "TransactionCanceledException".
 async fn colliding_dynamodb() -> String {
+    dynamodb_colliding_at(0, 3).await
+}
+
+/// As [`colliding_dynamodb`], for a transaction of so many writes of which this one collides.
+async fn dynamodb_colliding_at(index: usize, writes: usize) -> String {
     let none = json!({"Code": "None"});
     let conflict = json!({"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"});
     let answer = json!({
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
         "message": "Transaction cancelled, please refer cancellation reasons for specific reasons [TransactionConflict, None, None]",
-        "CancellationReasons": [conflict, none, none],
+        "CancellationReasons": (0..writes).map(|at| if at == index { &conflict } else { &none }).collect::<Vec<_>>(),
     });
     let answer = (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/x-amz-json-1.0")], answer.to_string());
     let router = Router::new().fallback(move || std::future::ready(answer.clone()));
@@ -62,6 +67,26 @@ async fn a_job_whose_every_transaction_collides_is_still_charged_once() {
     let closings = world.audit().await;
     let closing = |id: &String| (closings[id].held, closings[id].charged, closings[id].released);
     assert_eq!((closing(&id), closing(&failed)), ((6, 6, 0), (2, 0, 2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_twin_is_being_written_is_told_to_ask_again() {
+    let world = World::with(Setting::idle()).await;
+    // Entry, account, generation, idempotency record.
+    let stub = dynamodb_colliding_at(3, 4).await;
+    let ask = async || {
+        let body = json!({"model": "placeholder", "params": {"prompt": "twins"}});
+        world.send(world.request(reqwest::Method::POST, "/v1/generations").header("idempotency-key", "twin").json(&body)).await
+    };
+    world.wire.collide(u32::MAX, &stub);
+    let reply = ask().await;
+    assert_eq!((reply.status, &reply.body["code"]), (409, &json!("request_in_progress")), "{:?}", reply.body);
+    assert_eq!(reply.header("retry-after"), "1");
+    world.wire.collide(3, &stub);
+    let reply = ask().await;
+    assert_eq!((reply.status, reply.header("idempotency-replayed")), (202, ""), "{:?}", reply.body);
+    assert_eq!(world.balance().await, (995, 5));
+    world.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,10 +136,11 @@ async fn accept(world: &World, store: &Store, account: AccountId) -> Accepted {
             catalog_version: 1,
             model_version: None,
             params: None,
+            cost_micro_usd: None,
         }],
         params: Map::from_iter([("prompt".to_owned(), Value::from("crowded"))]),
         inputs: Vec::new(),
-        price_per_result: None,
+        price_by_results: Vec::new(),
     };
     let cost = Credits::new(5).expect("small");
     let due_at = now + SignedDuration::from_secs(60);

@@ -198,3 +198,36 @@ async fn a_key_that_is_none_is_refused() {
     fresh(&ask(&world, "k".repeat(255), order("one")).await);
     world.audit().await;
 }
+
+async fn announce(customer: &Customer, key: &str, bytes: u64) -> Reply {
+    let body = json!({"content_type": "image/jpeg", "bytes": bytes});
+    customer.send(customer.request(Method::POST, "/v1/uploads").header("idempotency-key", key).json(&body)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_announced_ten_times_with_one_key_is_one_upload() {
+    let world = World::with(Setting::idle()).await;
+    let photo = World::photo();
+    let bytes = u64::try_from(photo.len()).expect("small");
+    let replies = join_all((0..10).map(|_| announce(&world, "photo", bytes))).await;
+    let first = replies.iter().filter(|reply| reply.header("idempotency-replayed").is_empty()).count();
+    assert_eq!((first, replies.iter().filter(|reply| reply.status == 201).count()), (1, 10));
+    assert!(replies.iter().all(|reply| reply.body["id"] == replies[0].body["id"]), "{replies:#?}");
+    let other = announce(&world, "photo", bytes + 1).await;
+    assert_eq!((other.status, &other.body["code"]), (422, &json!("idempotency_key_reused")));
+    // A later link leads to the same place.
+    assert_eq!(world.put_upload(&announce(&world, "photo", bytes).await.body, photo).await, 200);
+    let path = format!("/v1/uploads/{}/complete", replies[0].body["id"].as_str().expect("an id"));
+    assert_eq!(world.post(&path, &json!({})).await.status, 200);
+    let late = announce(&world, "photo", bytes).await;
+    assert_eq!((late.status, &late.body["code"]), (409, &json!("upload_completed")), "{:?}", late.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_time_is_over_is_not_announced_again_by_its_key() {
+    let world = World::with(Setting::idle()).await;
+    announce(&world, "slow", 100).await;
+    world.later(Duration::from_secs(901));
+    let late = announce(&world, "slow", 100).await;
+    assert_eq!((late.status, &late.body["code"]), (410, &json!("upload_expired")), "{:?}", late.body);
+}

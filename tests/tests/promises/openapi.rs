@@ -23,7 +23,7 @@ fn openapi_json_is_up_to_date() {
 #[test]
 fn every_route_is_described_and_every_described_route_exists() {
     let values = local::template::LocalValues {
-        parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(),
+        parameters: [("SigningSecret".to_owned(), "s".repeat(32))].into(),
         ..local::template::LocalValues::default()
     };
     let template = local::template::Template::parse(local::template::BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));
@@ -189,7 +189,19 @@ async fn every_answer_is_as_described() {
     judge.send("GET /v1/assets/{id}", get("/v1/assets/none"), 404).await;
     judge.send("POST /v1/uploads", post("/v1/uploads", json!({})), 422).await;
 
+    let several = json!({"model": "flux-schnell", "params": {"prompt": "quoted", "num_outputs": 2}});
+    judge.send("POST /v1/quotes", post("/v1/quotes", order("placeholder", "quoted")), 200).await;
+    let quote = judge.send("POST /v1/quotes", post("/v1/quotes", several.clone()), 200).await;
+    judge.send("POST /v1/quotes", post("/v1/quotes", json!({"model": "none"})), 422).await;
+    judge.send("POST /v1/quotes", world.request(Method::POST, "/v1/quotes").body("{"), 400).await;
+    judge.send("POST /v1/quotes", world.request_as("dk_nobody", Method::POST, "/v1/quotes").json(&several), 401).await;
+
     let create = "POST /v1/generations";
+    let mut redeemed = several;
+    redeemed["quote"] = quote["quote"].clone();
+    judge.send(create, post("/v1/generations", redeemed.clone()), 202).await;
+    redeemed["params"]["num_outputs"] = json!(3);
+    judge.send(create, post("/v1/generations", redeemed), 422).await;
     let waited = post("/v1/generations", order("flux-schnell", "done")).header("prefer", "wait=20");
     let done = judge.send(create, waited, 200).await;
     let result = format!("/v1/assets/{}", done["results"][0]["asset_id"].as_str().expect("an id"));

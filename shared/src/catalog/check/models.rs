@@ -30,6 +30,9 @@ pub(super) fn model(place: &Place<'_>, provider: &Manifest, spec: &ModelSpec) ->
     }
     params::schema(&place.key("params"), &spec.params)?;
     price::price(&place.key("price"), &spec.price, &spec.params)?;
+    if let Some(cost) = &spec.cost_usd {
+        price::cost_usd(&place.key("cost_usd"), cost, &spec.params)?;
+    }
     match provider.http() {
         Some(http) => with_api(place, http, spec),
         None if spec.api.is_some() => place.key("api").refuse("this provider has no APIs: leave it out"),
@@ -113,7 +116,8 @@ fn direct_params(place: &Place<'_>, spec: &ModelSpec, needs: &[Need]) -> Checked
     Ok(())
 }
 
-fn is_certain(schema: &Value, param: &str) -> bool {
+/// Whether a parameter always has a value.
+pub(super) fn is_certain(schema: &Value, param: &str) -> bool {
     let required = schema.get("required").and_then(Value::as_array).is_some_and(|all| all.iter().any(|own| own == param));
     required || properties(schema).and_then(|own| own.get(param)?.get("default")).is_some()
 }

@@ -14,7 +14,7 @@ const MAX_GROWTH_PERCENT: u32 = 1_000;
 /// The longest name that the sources of secrets take.
 const MAX_SECRET_NAME_CHARS: usize = 128;
 /// A secret of our own, whatever a provider is called.
-const OUR_SECRET: &str = "CALLBACK_SECRET";
+const OUR_SECRET: &str = "SIGNING_SECRET";
 
 pub(super) fn provider(top: &Place<'_>, manifest: &Manifest) -> Checked {
     let name = &manifest.name;

@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::catalog::Offer;
@@ -101,7 +101,7 @@ fn a_model_is_added_or_replaces_the_one_of_its_name() {
     let version = |name: &str| catalog.model(name).expect("there").version;
     assert_eq!((version("small"), version("drawing"), version("placeholder")), (Some(1), Some(4), Some(4)));
     assert!(catalog.model("placeholder/image").is_none(), "the alias of the one that was replaced");
-    let candidate = catalog.model("small").expect("there").candidate();
+    let candidate = catalog.model("small").expect("there").candidate(&Map::new());
     assert_eq!((candidate.catalog_version, candidate.model_version), (1, Some(1)));
 }
 
@@ -158,7 +158,7 @@ fn after_a_removal_the_built_in_provider_is_back_under_a_number_of_its_own() {
     let (catalog, skipped) = with(&[removed(CatalogKind::Provider, 12, "fal"), removed(CatalogKind::Provider, 3, "gone")]);
     assert_eq!(skipped, [""; 0]);
     assert_eq!(catalog.provider("fal").expect("there").version, 12);
-    assert_eq!(catalog.model("flux-dev").expect("there").candidate().catalog_version, 12);
+    assert_eq!(catalog.model("flux-dev").expect("there").candidate(&Map::new()).catalog_version, 12);
     assert!(catalog.provider("gone").is_none() && !catalog.is_run_time("fal"));
 }
 
@@ -194,8 +194,8 @@ fn no_provider_is_told_a_secret_of_ours() {
         } });
         check_entry(CatalogKind::Provider, provider_name, &own.to_string()).map_err(|error| error.to_string())
     };
-    assert_eq!(with_key("callback", "CALLBACK_KEY"), Ok(()));
-    for (name, key) in [("acme", "CALLBACK_SECRET"), ("callback", "CALLBACK_SECRET"), ("acme", "FAL_KEY")] {
+    assert_eq!(with_key("signing", "SIGNING_KEY"), Ok(()));
+    for (name, key) in [("acme", "SIGNING_SECRET"), ("signing", "SIGNING_SECRET"), ("acme", "FAL_KEY")] {
         let error = with_key(name, key).expect_err("refused");
         assert!(error.contains("may be a secret of our own"), "{error}");
     }

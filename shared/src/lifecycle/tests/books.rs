@@ -134,7 +134,7 @@ fn the_auditor_notices_forged_entries() {
 #[test]
 fn results_that_did_not_come_are_not_charged() {
     let mut life = Life::new(100, 8, seconds(60));
-    life.generation.order.price_per_result = Some(credits(2));
+    life.generation.order.price_by_results = [2, 4, 6, 8].map(credits).to_vec();
     let stored = |results: usize| {
         let mut life = life.clone();
         for event in [

@@ -105,6 +105,7 @@ fn candidate(provider: &str) -> Candidate {
         catalog_version: 1,
         model_version: None,
         params: None,
+        cost_micro_usd: None,
     }
 }
 
@@ -177,7 +178,7 @@ impl Life {
             kind: MediaKind::Image,
             params: Map::new(),
             inputs: Vec::new(),
-            price_per_result: None,
+            price_by_results: Vec::new(),
             candidates: vec![candidate("p")],
         };
         let generation = Generation::accept(id, account, order, credits(hold), None, now, now + due_in);

@@ -53,7 +53,8 @@ fn a_chain_is_named_and_described_like_a_model() {
     refuses_chain("/aliases", json!(["flux"]), "aliases[0]", "the name `flux` is taken by `fal/fal-ai/flux/dev`");
     refuses_chain("/version", json!(0), "version", "begin with 1");
     refuses_chain("/params/additionalProperties", json!(true), "params.additionalProperties", "has to be `false`");
-    refuses_chain("/price/per", json!("shape"), "price.per", "an integer parameter");
+    refuses_chain("/price/per_result", json!("shape"), "price.per_result", "an integer parameter");
+    refuses_chain("/price/credits", json!("5 * shape"), "price.credits", "texts can only be compared");
     refuses_chain("/params/properties/mood", json!({"type": "string"}), "params.properties.mood", "is given to no candidate");
 }
 

@@ -7,6 +7,7 @@ use super::*;
 mod chains;
 mod documents;
 mod models;
+mod prices;
 mod providers;
 
 /// A provider with jobs and an upload, and with an API that answers at once.

@@ -137,31 +137,6 @@ fn the_input_uses_what_there_is_and_all_of_it() {
 }
 
 #[test]
-fn a_price_counts_a_number_that_is_known_and_bounded() {
-    let count = "/params/properties/count";
-    let at = "price.per";
-    refuses_in_paint("/price/per", json!("images_wanted"), at, "is not a parameter");
-    refuses_in_paint("/price/per", json!("prompt"), at, "an integer parameter with a `default`");
-    refuses_in_paint(count, json!({"type": "integer", "minimum": 1, "default": 1}), at, "and a `maximum`");
-    refuses_in_paint(
-        count,
-        json!({"type": "integer", "minimum": -1, "maximum": 4, "default": 1}),
-        at,
-        "a `minimum` of 0 or more",
-    );
-    refuses_in_paint(&format!("{count}/maximum"), json!(17), at, "has 16 results at most");
-    refuses_in_paint("/price/credits", json!(900_000_000_000_u64), at, "more than the 1000000000000");
-    refuses_in_chat("/price/per_result", json!(false), "price.per_result", "there is no `per`");
-}
-
-#[test]
-fn nothing_may_cost_nothing() {
-    let mut free = acme();
-    put(&mut free, "/models/1/price/credits", json!(0));
-    manifest("acme.json", &free.to_string()).expect("fine");
-}
-
-#[test]
 fn a_model_beside_its_provider_is_told_from_its_own_top() {
     let provider = manifest("acme.json", &acme().to_string()).expect("fine");
     let mut spec = acme()["models"][0].clone();

@@ -28,7 +28,12 @@ fn mistakes_of_shape_are_told_with_their_place() {
     refuses_in_jobs("/poll/method", json!("FETCH"), "poll.method", "unknown variant `FETCH`");
     refuses_in_jobs("/status/pick", json!("$..state"), "status.pick", "uses `..`: name the members instead");
     refuses_in_jobs("/result/links/0", json!("link"), "result.links[0]", "`link` is not a JSONPath");
-    refuses("/models/0/price/credits", json!(1.5), "models[0].price.credits", "invalid type: floating point `1.5`");
+    refuses(
+        "/models/0/price/credits",
+        json!(1.5),
+        "models[0].price.credits",
+        "expected a whole number, or an expression as text",
+    );
     refuses("/limits", json!({"concurrency": 0}), "limits", "the limit `concurrency` is `0`");
     refuses("/models/0/kind", json!("song"), "models[0].kind", "unknown variant `song`");
     refuses_without("/models/0/price/credits", "models[0].price", "missing field `credits`");
@@ -78,7 +83,7 @@ fn a_provider_has_its_own_secrets_only() {
     refuses_in_http("/key_env", json!("OPENAI_API_KEY"), "key_env", "those of this one begin with `ACME_`");
     refuses_in_jobs(
         "/callback/signature",
-        json!({"standard_webhooks": {"secret_env": "CALLBACK_SECRET"}}),
+        json!({"standard_webhooks": {"secret_env": "SIGNING_SECRET"}}),
         "callback.signature.standard_webhooks.secret_env",
         "may be a secret of our own",
     );
