@@ -20,6 +20,10 @@ use utoipa::{Modify, OpenApi};
         query::account,
         query::ledger,
         query::asset,
+        query::erasure,
+        erase::asset,
+        erase::generation,
+        erase::account,
         callback::receive,
         admin::accounts::create_account,
         admin::accounts::accounts,
@@ -43,6 +47,7 @@ use utoipa::{Modify, OpenApi};
         admin::chain,
         admin::put_chain,
         admin::remove_chain,
+        admin::erasure::erase_content,
     ),
     security(("api_key" = [])),
     modifiers(&ApiKey, &Limited)

@@ -1,6 +1,6 @@
 //! Media files of customers.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{AssetSource, AssetStatus, AssetView};
@@ -14,9 +14,11 @@ pub struct Asset {
     pub account: AccountId,
     pub source: AssetSource,
     pub status: AssetStatus,
-    /// Its S3 key.
+    /// Its S3 key; empty once it is erased.
     pub key: String,
+    /// Empty once it is erased.
     pub content_type: String,
+    /// Zero once it is erased.
     pub bytes: u64,
     pub filename: Option<String>,
     /// The generation that made it.
@@ -24,6 +26,17 @@ pub struct Asset {
     pub created_at: Timestamp,
     /// Until when a pending upload can be completed, or a completed one used; none for results.
     pub expires_at: Option<Timestamp>,
+    /// When the poll has to look at it; none unless something of it is still to be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+}
+
+/// Whoever erases an asset has done so long before; if not, the poll does it.
+const ERASED_WITHIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// Where an upload lies, without its extension.
+pub fn upload_key_stem(account: AccountId, id: AssetId) -> String {
+    format!("uploads/{account}/{id}")
 }
 
 impl Asset {
@@ -41,6 +54,25 @@ impl Asset {
             generation: Some(generation.id),
             created_at: now,
             expires_at: None,
+            due_at: None,
+        }
+    }
+
+    /// Nothing of it is shown or taken any more. The key is known until the object is deleted.
+    pub fn erasing(&self, now: Timestamp) -> Self {
+        Self { key: self.key.clone(), due_at: Some(now + ERASED_WITHIN), ..self.erased(None) }
+    }
+
+    /// Its object is deleted: only that it was there is left. `due_at`: when to see whether something came after.
+    pub fn erased(&self, due_at: Option<Timestamp>) -> Self {
+        Self {
+            status: AssetStatus::Erased,
+            key: String::new(),
+            content_type: String::new(),
+            bytes: 0,
+            filename: None,
+            due_at,
+            ..self.clone()
         }
     }
 
@@ -51,12 +83,16 @@ impl Asset {
 
     /// As its owner sees it.
     pub fn view(&self, url: Option<String>) -> AssetView {
+        let is_there = match self.status {
+            AssetStatus::Pending | AssetStatus::Ready => true,
+            AssetStatus::Erased => false,
+        };
         AssetView {
             id: self.id,
             status: self.status,
             source: self.source,
-            content_type: self.content_type.clone(),
-            bytes: self.bytes,
+            content_type: is_there.then(|| self.content_type.clone()),
+            bytes: is_there.then_some(self.bytes),
             filename: self.filename.clone(),
             generation_id: self.generation,
             url,

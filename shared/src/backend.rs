@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, ManifestError, Model};
 use crate::clock::{Clock, random_bytes};
 use crate::config::{Config, ConfigError};
 use crate::failure::Alarm;
-use crate::generation::{Candidate, Generation, LateState, State};
+use crate::generation::{Candidate, Generation, State};
 use crate::http_guard::{Outbound, Policy};
 use crate::ids::{AccountId, ApiKeyId, GenerationId};
 use crate::lifecycle::{self, Event, Unchanged};
@@ -169,22 +169,11 @@ impl Backend {
     }
 
     async fn result_links(&self, generation: &Generation) -> Result<HashMap<String, String>, crate::results::StoreError> {
-        let own = match &generation.state {
-            State::Succeeded { results, .. } => results.as_slice(),
-            State::Queued { .. }
-            | State::Claimed { .. }
-            | State::Running { .. }
-            | State::Unconfirmed { .. }
-            | State::Collecting { .. }
-            | State::Failed { .. }
-            | State::Canceled { .. } => &[],
-        };
-        let late = match generation.late.as_ref().map(|late| &late.state) {
-            Some(LateState::Stored { results }) => results.as_slice(),
-            Some(LateState::Collecting { .. } | LateState::Lost { .. }) | None => &[],
-        };
-        let mut links = HashMap::with_capacity(own.len() + late.len());
-        for result in own.iter().chain(late) {
+        let mut links = HashMap::new();
+        if generation.erasure.is_some() {
+            return Ok(links);
+        }
+        for result in generation.results().filter(|result| result.erased_at.is_none()) {
             links.insert(result.key.clone(), self.bucket.presign_get(&result.key, self.config.link_expires, None).await?);
         }
         Ok(links)

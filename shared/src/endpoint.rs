@@ -197,6 +197,14 @@ pub fn mark_replayed(response: &mut Response<Body>) {
     response.headers_mut().insert("idempotency-replayed", http::HeaderValue::from_static("true"));
 }
 
+/// An answer that says only that it is done.
+pub fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = http::StatusCode::NO_CONTENT;
+    response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
+    response
+}
+
 /// An error, with the request's id.
 pub fn problem(request: &Request, mut problem: Problem) -> Response<Body> {
     problem.request_id = request_id(request);

@@ -143,6 +143,11 @@ impl Failure {
         let message = message.as_ref().trim();
         Self { class, message: message.chars().take(Self::MESSAGE_CHARS).collect() }
     }
+
+    /// The class alone, which says nothing of what was ordered.
+    pub fn without_message(&self) -> Self {
+        Self { class: self.class, message: "erased".to_owned() }
+    }
 }
 
 #[cfg(test)]

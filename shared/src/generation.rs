@@ -42,6 +42,20 @@ pub struct Generation {
     pub due_at: Option<Timestamp>,
     /// A success that arrived after the generation had ended: kept, never charged.
     pub late: Option<Late>,
+    /// Set once its content is to be erased, which is possible only after its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasure>,
+}
+
+/// How far its content is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Erasure {
+    /// Nothing of it is shown any more; its objects are being deleted.
+    Erasing { since: Timestamp },
+    /// Nothing of it is left. While the generation is still due, the bucket is looked through once more for what a worker that had begun
+    /// before put there after.
+    Erased { at: Timestamp },
 }
 
 /// What the customer asked for. A later change of the catalog does not change it.
@@ -272,6 +286,23 @@ pub struct StoredResult {
     /// A text result itself, when it is short.
     #[serde(default)]
     pub text: Option<String>,
+    /// When its content was erased: what is left is the asset's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<Timestamp>,
+}
+
+impl StoredResult {
+    /// Only that it was there.
+    pub fn without_content(&self, at: Timestamp) -> Self {
+        Self {
+            asset: self.asset,
+            key: String::new(),
+            bytes: 0,
+            content_type: String::new(),
+            text: None,
+            erased_at: self.erased_at.or(Some(at)),
+        }
+    }
 }
 
 /// A success that came too late to be charged.
@@ -322,6 +353,7 @@ impl Generation {
             state: State::Queued { not_before: now, waiting: None },
             due_at: Some(due_at),
             late: None,
+            erasure: None,
         }
     }
 
@@ -356,6 +388,66 @@ impl Generation {
     /// The parameters that a candidate is asked with.
     pub fn params_for<'a>(&'a self, candidate: &'a Candidate) -> &'a Map<String, Value> {
         candidate.params.as_ref().unwrap_or(&self.order.params)
+    }
+
+    /// The results that are in our bucket, or were: its own, and late ones.
+    pub fn results(&self) -> impl Iterator<Item = &StoredResult> {
+        let own = match &self.state {
+            State::Succeeded { results, .. } => results.as_slice(),
+            State::Queued { .. }
+            | State::Claimed { .. }
+            | State::Running { .. }
+            | State::Unconfirmed { .. }
+            | State::Collecting { .. }
+            | State::Failed { .. }
+            | State::Canceled { .. } => &[],
+        };
+        own.iter().chain(self.late_results())
+    }
+
+    /// The late ones of its results.
+    pub fn late_results(&self) -> &[StoredResult] {
+        match self.late.as_ref().map(|late| &late.state) {
+            Some(LateState::Stored { results }) => results,
+            Some(LateState::Collecting { .. } | LateState::Lost { .. }) | None => &[],
+        }
+    }
+
+    /// What is left when its content is erased: ids, times, amounts, names of models and providers, classes of failures. What was ordered
+    /// and what was delivered is gone, and so is every message, which may repeat the order.
+    pub fn without_content(&self, at: Timestamp) -> Self {
+        let mut left = self.clone();
+        left.order.params = Map::new();
+        left.order.inputs = Vec::new();
+        for candidate in &mut left.order.candidates {
+            candidate.params = None;
+        }
+        for attempt in &mut left.attempts {
+            if let AttemptResult::Failed { failure } = &mut attempt.result {
+                *failure = failure.without_message();
+            }
+        }
+        let scrub = |results: &mut Vec<StoredResult>| {
+            for result in results {
+                *result = result.without_content(at);
+            }
+        };
+        match &mut left.state {
+            State::Succeeded { results, .. } => scrub(results),
+            State::Failed { failure, .. } => *failure = failure.without_message(),
+            State::Queued { .. }
+            | State::Claimed { .. }
+            | State::Running { .. }
+            | State::Unconfirmed { .. }
+            | State::Collecting { .. }
+            | State::Canceled { .. } => {}
+        }
+        match left.late.as_mut().map(|late| &mut late.state) {
+            Some(LateState::Stored { results }) => scrub(results),
+            Some(LateState::Lost { failure }) => *failure = failure.without_message(),
+            Some(LateState::Collecting { .. }) | None => {}
+        }
+        left
     }
 
     /// The attempt with this number.

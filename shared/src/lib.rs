@@ -3,6 +3,7 @@
 //! The pure half (no AWS, no HTTP, no clock, no environment) says what is right: ids, credits, the ledger, the lifecycle of a generation,
 //! the catalog of providers and how their answers are read. The io half, behind the feature `io`, talks to the world.
 
+pub mod account_erasure;
 pub mod api;
 pub mod assets;
 pub mod catalog;
@@ -38,6 +39,8 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "io")]
 pub mod endpoint;
+#[cfg(feature = "io")]
+pub mod erasure;
 #[cfg(feature = "io")]
 pub mod http_guard;
 #[cfg(feature = "io")]

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, GenerationId};
+use crate::ids::{AccountId, AssetId, GenerationId};
 use crate::lifecycle::Send;
 
 /// A message body, with its version beside it: an old worker refuses what it does not know instead of guessing.
@@ -28,6 +28,10 @@ pub enum Message {
     Nudge { generation: GenerationId, due_at: Timestamp },
     /// Take away the credits of an account that have ended, if it still falls due at this time.
     Account { account: AccountId, due_at: Timestamp },
+    /// Delete what is left of an asset's object, if it still falls due at this time.
+    EraseAsset { account: AccountId, asset: AssetId, due_at: Timestamp },
+    /// Go on with the erasure of an account's content, if it still falls due at this time.
+    EraseAccount { account: AccountId, due_at: Timestamp },
     /// Nudge everything in one shard of the due index that falls due before this time.
     Sweep { shard: u32, before: Timestamp },
 }
@@ -77,7 +81,11 @@ impl Message {
         match self {
             Self::Dispatch { .. } => QueueName::Dispatch,
             Self::Collect { .. } => QueueName::Collect,
-            Self::Nudge { .. } | Self::Account { .. } | Self::Sweep { .. } => QueueName::Poll,
+            Self::Nudge { .. }
+            | Self::Account { .. }
+            | Self::EraseAsset { .. }
+            | Self::EraseAccount { .. }
+            | Self::Sweep { .. } => QueueName::Poll,
         }
     }
 }
@@ -98,6 +106,18 @@ impl Outgoing {
     pub fn account(account: AccountId, due_at: Timestamp, now: Timestamp) -> Self {
         let delay = due_at.duration_since(now).max(SignedDuration::ZERO);
         Self { message: Message::Account { account, due_at }, delay, group: account.to_string() }
+    }
+
+    /// Sends for what is left of an asset.
+    pub fn erase_asset(account: AccountId, asset: AssetId, due_at: Timestamp, now: Timestamp) -> Self {
+        let delay = due_at.duration_since(now).max(SignedDuration::ZERO);
+        Self { message: Message::EraseAsset { account, asset, due_at }, delay, group: account.to_string() }
+    }
+
+    /// Sends for the next page of an account's erasure.
+    pub fn erase_account(account: AccountId, due_at: Timestamp, now: Timestamp) -> Self {
+        let delay = due_at.duration_since(now).max(SignedDuration::ZERO);
+        Self { message: Message::EraseAccount { account, due_at }, delay, group: account.to_string() }
     }
 
     /// What `send` of a decision about `generation` means.

@@ -53,6 +53,10 @@ impl Customer {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
     /// Asks for a generation, which has to be accepted; its id.
     pub async fn create(&self, model: &str, prompt: &str) -> String {
         self.create_with(model, json!({ "prompt": prompt })).await

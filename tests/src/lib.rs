@@ -21,6 +21,7 @@ mod callback;
 mod customer;
 mod operator;
 mod process;
+mod remains;
 mod wire;
 
 pub use audit::Closing;

@@ -10,6 +10,7 @@ use shared::endpoint;
 pub mod accounts;
 pub mod credits;
 mod entries;
+pub mod erasure;
 pub mod keys;
 mod providers;
 
@@ -48,6 +49,7 @@ async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, P
         ("GET", ["v1", "admin", "chains", _]) => chain(backend, name).await,
         ("PUT", ["v1", "admin", "chains", _]) => put_chain(backend, request, name).await,
         ("DELETE", ["v1", "admin", "chains", _]) => remove_chain(backend, request, name).await,
+        ("DELETE", ["v1", "admin", "accounts", id, "content"]) => erasure::erase_content(backend, request, id).await,
         _ => Err(endpoint::no_route(request)),
     }
 }

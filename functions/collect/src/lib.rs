@@ -24,7 +24,12 @@ const MAX_PHOTO_BYTES: u64 = 50_000_000;
 pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
     batch::each(event, async |message| match message {
         Message::Collect { generation } => collect(backend, generation).await,
-        other @ (Message::Dispatch { .. } | Message::Nudge { .. } | Message::Account { .. } | Message::Sweep { .. }) => {
+        other @ (Message::Dispatch { .. }
+        | Message::Nudge { .. }
+        | Message::Account { .. }
+        | Message::EraseAsset { .. }
+        | Message::EraseAccount { .. }
+        | Message::Sweep { .. }) => {
             tracing::error!(message = ?other, "not a collect message; dropped");
             Ok(())
         }
@@ -125,7 +130,8 @@ async fn copy_all(
         };
         let (unix_ms, random) = backend.id_parts();
         let asset = AssetId::from_parts(unix_ms, random);
-        results.push(StoredResult { asset, key: stored.key, bytes: stored.bytes, content_type: stored.content_type, text });
+        let Stored { key, bytes, content_type } = stored;
+        results.push(StoredResult { asset, key, bytes, content_type, text, erased_at: None });
     }
     Ok(results)
 }

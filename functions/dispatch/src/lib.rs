@@ -29,7 +29,12 @@ type Error = Box<dyn std::error::Error + std::marker::Send + Sync>;
 pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
     batch::each(event, async |message| match message {
         Message::Dispatch { generation } => dispatch(backend, generation).await,
-        other @ (Message::Collect { .. } | Message::Nudge { .. } | Message::Account { .. } | Message::Sweep { .. }) => {
+        other @ (Message::Collect { .. }
+        | Message::Nudge { .. }
+        | Message::Account { .. }
+        | Message::EraseAsset { .. }
+        | Message::EraseAccount { .. }
+        | Message::Sweep { .. }) => {
             tracing::error!(message = ?other, "not a dispatch message; dropped");
             Ok(())
         }

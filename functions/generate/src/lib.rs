@@ -199,8 +199,14 @@ async fn inputs(
         let wrong = |code, detail: String| Problem::new(422, code, "Invalid parameter", detail).at(at.clone());
         let asset =
             backend.store.asset(account, id).await?.ok_or_else(|| wrong("unknown_asset", format!("there is no asset `{id}`")))?;
-        if asset.status != AssetStatus::Ready {
-            return Err(wrong("asset_not_ready", format!("the upload `{id}` has not been completed")));
+        match asset.status {
+            AssetStatus::Ready => {}
+            AssetStatus::Pending => {
+                return Err(wrong("asset_not_ready", format!("the upload `{id}` has not been completed")));
+            }
+            AssetStatus::Erased => {
+                return Err(wrong("asset_erased", format!("the asset `{id}` was erased: give another one, or upload it again")));
+            }
         }
         if asset.is_gone(backend.now()) {
             return Err(wrong("asset_expired", format!("the upload `{id}` was kept for a day and is gone: upload it again")));

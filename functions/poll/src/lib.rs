@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::backend::{Applied, Backend};
 use shared::batch;
+use shared::erasure;
 use shared::generation::{Generation, State};
 use shared::ids::{AccountId, GenerationId};
 use shared::lifecycle::{Event, Send, TICK};
@@ -47,6 +48,10 @@ pub async fn handle(backend: &Backend, trigger: Trigger) -> Result<SqsBatchRespo
             Message::Sweep { shard, before } => sweep(backend, shard, before).await,
             Message::Nudge { generation, due_at } => Box::pin(nudge(backend, generation, due_at)).await,
             Message::Account { account, due_at } => expire_credits(backend, account, due_at).await,
+            Message::EraseAsset { account, asset, due_at } => {
+                Ok(Box::pin(erasure::asset_is_due(backend, account, asset, due_at)).await?)
+            }
+            Message::EraseAccount { account, due_at } => Ok(Box::pin(erasure::account_is_due(backend, account, due_at)).await?),
             other @ (Message::Dispatch { .. } | Message::Collect { .. }) => {
                 tracing::error!(message = ?other, "not a poll message; dropped");
                 Ok(())
@@ -79,6 +84,8 @@ async fn sweep(backend: &Backend, shard: u32, before: Timestamp) -> Result<(), E
             let outgoing = match due.record {
                 DueRecord::Generation(id) => Outgoing::of(Send::Nudge { at: due.due_at }, id, due.account, now),
                 DueRecord::Account => Outgoing::account(due.account, due.due_at, now),
+                DueRecord::Asset(id) => Outgoing::erase_asset(due.account, id, due.due_at, now),
+                DueRecord::Erasure => Outgoing::erase_account(due.account, due.due_at, now),
             };
             backend.send(&outgoing).await
         });
@@ -117,6 +124,9 @@ async fn nudge(backend: &Backend, id: GenerationId, due_at: Timestamp) -> Result
     match &generation.state {
         State::Running { .. } => ask(backend, generation).await,
         State::Claimed { .. } | State::Unconfirmed { .. } => look_for_evidence(backend, generation).await,
+        State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } if generation.erasure.is_some() => {
+            Ok(erasure::go_on_with_generation(backend, generation).await?)
+        }
         State::Queued { .. }
         | State::Collecting { .. }
         | State::Succeeded { .. }

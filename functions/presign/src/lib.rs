@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response};
 use serde_json::{Map, Value, json};
 use shared::api::{AssetSource, AssetStatus, AssetView, CreateUpload, CreatedUpload, Problem};
-use shared::assets::Asset;
+use shared::assets::{Asset, upload_key_stem};
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
 use shared::idempotency::{Earlier, IdempotencyClaim, IdempotencyRecord, key_reused};
@@ -75,13 +75,14 @@ fn announced(backend: &Backend, account: AccountId, asked: CreateUpload) -> Asse
         account,
         source: AssetSource::Uploaded,
         status: AssetStatus::Pending,
-        key: format!("uploads/{account}/{id}.{}", extension(&asked.content_type)),
+        key: format!("{}.{}", upload_key_stem(account, id), extension(&asked.content_type)),
         content_type: asked.content_type,
         bytes: asked.bytes,
         filename: asked.filename,
         generation: None,
         created_at: now,
         expires_at: Some(now + SignedDuration::try_from(backend.config.upload_expires).unwrap_or(SignedDuration::ZERO)),
+        due_at: None,
     }
 }
 
@@ -96,6 +97,7 @@ async fn earlier_upload(backend: &Backend, account: AccountId, record: &Idempote
             let detail = format!("the upload `{id}` of this `Idempotency-Key` has been completed already: use it, or a new key");
             Err(Problem::new(409, "upload_completed", "Upload completed", detail).at("Idempotency-Key"))
         }
+        AssetStatus::Erased => Err(erased()),
     }
 }
 
@@ -135,6 +137,7 @@ pub async fn complete(backend: &Backend, request: &Request, id: &str) -> Result<
         }
         AssetStatus::Ready => asset,
         AssetStatus::Pending => check_arrival(backend, asset, backend.now()).await?,
+        AssetStatus::Erased => return Err(erased()),
     };
     let url = backend.bucket.presign_get(&asset.key, backend.config.link_expires, None).await?;
     Ok(endpoint::json(200, &asset.view(Some(url))))
@@ -162,8 +165,16 @@ async fn check_arrival(backend: &Backend, mut asset: Asset, now: Timestamp) -> R
     }
     asset.status = AssetStatus::Ready;
     asset.expires_at = Some(asset.created_at + KEPT_FOR);
-    backend.store.put_asset(&asset).await?;
-    Ok(asset)
+    if backend.store.change_asset(&asset, AssetStatus::Pending).await? {
+        return Ok(asset);
+    }
+    // Another request has completed it meanwhile, or erased it.
+    let current = backend.store.asset(asset.account, asset.id).await?;
+    current.filter(|current| current.status == AssetStatus::Ready).ok_or_else(erased)
+}
+
+fn erased() -> Problem {
+    Problem::new(410, "asset_erased", "Upload erased", "the upload was erased: announce the file again")
 }
 
 fn extension(content_type: &str) -> &'static str {

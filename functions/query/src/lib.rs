@@ -2,7 +2,7 @@
 
 use lambda_http::{Body, Request, Response};
 use shared::api::{
-    AccountView, AssetStatus, AssetView, GenerationList, GenerationView, LedgerView, ModelList, ModelView, Problem,
+    AccountView, AssetStatus, AssetView, ErasureView, GenerationList, GenerationView, LedgerView, ModelList, ModelView, Problem,
 };
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
@@ -20,6 +20,7 @@ async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, P
         ("GET", ["v1", "models"]) => models(backend, request).await,
         ("GET", ["v1", "account"]) => account(backend, request).await,
         ("GET", ["v1", "account", "ledger"]) => ledger(backend, request).await,
+        ("GET", ["v1", "account", "content"]) => erasure(backend, request).await,
         ("GET", ["v1", "assets", id]) => asset(backend, request, id).await,
         _ => Err(endpoint::no_route(request)),
     }
@@ -88,6 +89,17 @@ pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Bod
     endpoint::ledger(backend, request, account).await
 }
 
+/// How far the erasure of all the account's content is.
+#[utoipa::path(get, path = "/v1/account/content", responses(
+    (status = 200, body = ErasureView), (status = 401, body = Problem),
+    (status = 404, body = Problem, description = "It was never asked for"),
+))]
+pub async fn erasure(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
+    let erasure = backend.store.erasure(account).await?.ok_or_else(|| Problem::not_found("erasure of", &account.to_string()))?;
+    Ok(endpoint::json(200, &ErasureView::from(&erasure)))
+}
+
 /// One media file, with a link to it.
 #[utoipa::path(get, path = "/v1/assets/{id}", params(("id" = String, Path)),
     responses((status = 200, body = AssetView), (status = 401, body = Problem), (status = 404, body = Problem)))]
@@ -99,7 +111,7 @@ pub async fn asset(backend: &Backend, request: &Request, id: &str) -> Result<Res
     let url = match asset.status {
         AssetStatus::Ready if asset.is_gone(backend.now()) => None,
         AssetStatus::Ready => Some(backend.bucket.presign_get(&asset.key, backend.config.link_expires, None).await?),
-        AssetStatus::Pending => None,
+        AssetStatus::Pending | AssetStatus::Erased => None,
     };
     Ok(endpoint::json(200, &asset.view(url)))
 }

@@ -99,6 +99,11 @@ impl Client {
         self.send(self.http.api().delete(format!("{}{path}", self.api))).await
     }
 
+    /// A deletion that is answered without a body.
+    pub(super) async fn erase(&self, path: &str) -> Result<()> {
+        self.answer(self.http.api().delete(format!("{}{path}", self.api))).await.map(drop)
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.send(self.http.api().get(format!("{}{path}", self.api))).await
     }
@@ -117,12 +122,13 @@ impl Client {
     }
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        self.answer(request).await?.json().await.context("the API's answer is not understood")
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response> {
         let request = request.bearer_auth(&self.key).timeout(Duration::from_secs(40));
         let answer = request.send().await.context("the API does not answer")?;
-        if answer.status().is_success() {
-            return answer.json().await.context("the API's answer is not understood");
-        }
-        Err(refusal(answer).await)
+        if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
-use shared::api::{AccountView, AssetView, CreateGeneration, CreatedGeneration, EntryView, GenerationView, Status};
+use shared::api::{AccountView, AssetView, CreateGeneration, CreatedGeneration, EntryView, GenerationView, ResultView, Status};
 use shared::catalog::{Catalog, Model};
 
 use super::client::Client;
@@ -88,7 +88,10 @@ pub(super) async fn run(arguments: Demo) -> Result<()> {
 
     let since = Instant::now();
     let saved = match generation.results.first() {
-        Some(result) => Some(save(&client, &result.url, &generation, &result.content_type, &arguments.out).await?),
+        Some(ResultView { url: Some(url), content_type: Some(content_type), .. }) => {
+            Some(save(&client, url, &generation, content_type, &arguments.out).await?)
+        }
+        Some(_) => bail!("the result was erased before it could be saved"),
         None => None,
     };
     timings.mark("save", since);

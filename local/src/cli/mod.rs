@@ -20,6 +20,7 @@ mod client;
 mod credits;
 mod demo;
 mod dev;
+mod erase;
 mod key;
 mod key_bootstrap;
 mod ledger;
@@ -72,6 +73,9 @@ enum Command {
     Credits(credits::Credits),
     /// Every change of an account's balance, newest first.
     Ledger(ledger::Ledger),
+    /// Erase content in a running darkroom, while the bill stays.
+    #[command(subcommand)]
+    Erase(erase::Erase),
     /// Print the OpenAPI description of the HTTP API.
     Openapi,
 }
@@ -150,6 +154,7 @@ pub async fn run() -> ExitCode {
         Some(Command::Key(command)) => key::run(command).await,
         Some(Command::Credits(command)) => credits::run(command).await,
         Some(Command::Ledger(ledger)) => ledger::run(ledger).await,
+        Some(Command::Erase(command)) => erase::run(command).await,
         Some(Command::Openapi) => {
             println!("{}", crate::openapi::text());
             Ok(())

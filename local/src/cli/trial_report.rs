@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use serde_json::Value;
 use shared::api::{AccountView, AttemptView, GenerationView, ResultView, Status};
@@ -27,7 +27,9 @@ pub(super) struct Saved {
 pub(super) async fn save(client: &Client, generation: &GenerationView, out: Option<&Path>) -> Result<Vec<Saved>> {
     let mut all = Vec::with_capacity(generation.results.len());
     for (number, result) in generation.results.iter().enumerate() {
-        let ResultView { url, content_type, bytes, text, .. } = result;
+        let ResultView { url: Some(url), content_type: Some(content_type), bytes: Some(bytes), text, .. } = result else {
+            bail!("the result `{}` was erased before it could be saved", result.asset_id);
+        };
         let is_text = content_type.starts_with("text/") || content_type.starts_with("application/json");
         let file = match text {
             Some(text) => text.clone().into_bytes(),

@@ -10,7 +10,7 @@ use super::compiled;
 use crate::catalog::Params;
 use crate::credits::Credits;
 use crate::failure::{Charge, FailureClass};
-use crate::generation::{Ambiguity, Attempt, AttemptResult, Generation, LateState, State, StoredResult};
+use crate::generation::{Ambiguity, Attempt, AttemptResult, Erasure, Generation, State, StoredResult};
 use crate::ids::{AssetId, GenerationId};
 
 /// `POST /v1/generations`.
@@ -152,6 +152,10 @@ pub struct GenerationView {
     pub created_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
+    /// Since when nothing of its content is left: parameters, results, messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub erased_at: Option<Timestamp>,
 }
 
 /// One attempt.
@@ -183,16 +187,35 @@ pub struct AttemptError {
 /// One result file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ResultView {
-    /// A link that works for a while; ask again for a new one.
-    pub url: String,
-    pub content_type: String,
-    pub bytes: u64,
+    /// A link that works for a while; ask again for a new one. Null once the result is erased.
+    pub url: Option<String>,
+    /// Null once the result is erased.
+    pub content_type: Option<String>,
+    /// Null once the result is erased.
+    pub bytes: Option<u64>,
     /// Can be given as an input to further generations.
     #[schema(value_type = String)]
     pub asset_id: AssetId,
     /// A text result itself, when it is short (16 KiB).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Its content was erased on request; left out: it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
+}
+
+impl ResultView {
+    fn of(result: &StoredResult, link: impl Fn(&StoredResult) -> String) -> Self {
+        let is_there = result.erased_at.is_none();
+        Self {
+            url: is_there.then(|| link(result)),
+            content_type: is_there.then(|| result.content_type.clone()),
+            bytes: is_there.then_some(result.bytes),
+            asset_id: result.asset,
+            text: result.text.clone(),
+            erased: !is_there,
+        }
+    }
 }
 
 /// Why a generation failed.
@@ -216,13 +239,16 @@ pub struct UnconfirmedView {
 impl GenerationView {
     /// `link` makes a download link for an S3 key.
     pub fn of(generation: &Generation, link: impl Fn(&StoredResult) -> String) -> Self {
-        let view = |result: &StoredResult| ResultView {
-            url: link(result),
-            content_type: result.content_type.clone(),
-            bytes: result.bytes,
-            asset_id: result.asset,
-            text: result.text.clone(),
-        };
+        match generation.erasure {
+            None => Self::as_it_is(generation, link),
+            // From the request on nothing is shown of what is to go.
+            Some(Erasure::Erasing { since }) => Self::as_it_is(&generation.without_content(since), link),
+            Some(Erasure::Erased { at }) => Self { erased_at: Some(at), ..Self::as_it_is(generation, link) },
+        }
+    }
+
+    fn as_it_is(generation: &Generation, link: impl Fn(&StoredResult) -> String) -> Self {
+        let view = |result: &StoredResult| ResultView::of(result, &link);
         let mut out = Self {
             id: generation.id,
             status: Status::of(&generation.state),
@@ -238,10 +264,11 @@ impl GenerationView {
             results: Vec::new(),
             error: None,
             unconfirmed: None,
-            late_results: Vec::new(),
+            late_results: generation.late_results().iter().map(view).collect(),
             cancel_requested_at: generation.cancel_requested_at,
             created_at: generation.created_at,
             finished_at: None,
+            erased_at: None,
         };
         match &generation.state {
             State::Queued { .. } | State::Claimed { .. } | State::Collecting { .. } => {}
@@ -259,9 +286,6 @@ impl GenerationView {
                 (out.charged, out.finished_at) = (*charged, Some(*finished_at));
             }
             State::Canceled { charged, finished_at } => (out.charged, out.finished_at) = (*charged, Some(*finished_at)),
-        }
-        if let Some(LateState::Stored { results }) = generation.late.as_ref().map(|late| &late.state) {
-            out.late_results = results.iter().map(view).collect();
         }
         out
     }

@@ -70,16 +70,18 @@ pub struct CreatedUpload {
 pub struct AssetView {
     #[schema(value_type = String)]
     pub id: AssetId,
-    /// `pending` until the upload is completed, then `ready`.
+    /// `pending` until the upload is completed, then `ready`; `erased` once it was deleted on request.
     pub status: AssetStatus,
     /// `uploaded` or `generated`.
     pub source: AssetSource,
-    pub content_type: String,
-    pub bytes: u64,
+    /// Null once it is erased.
+    pub content_type: Option<String>,
+    /// Null once it is erased.
+    pub bytes: Option<u64>,
     pub filename: Option<String>,
     #[schema(value_type = Option<String>)]
     pub generation_id: Option<GenerationId>,
-    /// A link that works for a while; null while pending, and when an upload's day is over.
+    /// A link that works for a while; null while pending, when an upload's day is over, and once it is erased.
     pub url: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -94,6 +96,18 @@ pub struct AssetView {
 pub enum AssetStatus {
     Pending,
     Ready,
+    Erased,
+}
+
+impl AssetStatus {
+    /// The word used in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Erased => "erased",
+        }
+    }
 }
 
 /// Where an asset comes from.

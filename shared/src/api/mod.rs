@@ -6,6 +6,7 @@ mod account;
 mod accounts;
 mod admin;
 mod credits;
+mod erasure;
 mod generations;
 mod keys;
 mod media;
@@ -19,6 +20,7 @@ pub use admin::{
     CatalogChange, CatalogEntryList, CatalogEntryView, KeyHealth, KeyHealthView, ProviderList, ProviderSource, ProviderView,
 };
 pub use credits::{AddCredits, AddedCredits};
+pub use erasure::ErasureView;
 pub use generations::{
     AttemptError, AttemptView, CreateGeneration, CreatedGeneration, ErrorView, GenerationList, GenerationView, ResultView,
     Status, UnconfirmedView,

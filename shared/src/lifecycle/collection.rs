@@ -15,6 +15,10 @@ impl Step<'_> {
         if self.generation.late.is_some() {
             return Err(Unchanged::AlreadySo);
         }
+        // What was erased does not come back.
+        if self.generation.erasure.is_some() {
+            return Err(Unchanged::TooLate);
+        }
         let state = LateState::Collecting { job: job.cloned(), outcome: outcome.clone(), tries: 0 };
         let due_at = self.generation.due_at.unwrap_or(self.now + self.rules.requeue_every);
         let mut decision = self.decision(self.generation.state.clone(), Some(due_at));
@@ -49,6 +53,10 @@ impl Step<'_> {
         self.current(attempt)?;
         match &self.generation.state {
             State::Collecting { .. } => {}
+            // The poll looks through the bucket once more, and deletes what came.
+            State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } if self.generation.erasure.is_some() => {
+                return Err(Unchanged::TooLate);
+            }
             // Given up meanwhile, and the customer has the credits back: the results are theirs all the same.
             State::Failed { .. } | State::Canceled { .. } if self.generation.late.is_none() => {
                 let mut decision = self.decision(self.generation.state.clone(), None);

@@ -8,10 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::{Failure, Policies};
 use crate::generation::{Ambiguity, AttemptResult, Generation, Job, Outcome, StoredResult};
+use crate::ids::AssetId;
 use crate::ledger::Posting;
 use crate::pool::{KeyId, Waiting};
 
 mod collection;
+mod erasure;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -113,6 +115,12 @@ pub enum Event {
     CollectFailed { attempt: u32, failure: Failure },
     /// The customer wants it stopped.
     CancelRequested,
+    /// Its content is to be erased.
+    EraseRequested,
+    /// Its objects are deleted, and so is what was filed of them.
+    Erased,
+    /// The content of one of its results is to be erased.
+    EraseResult { asset: AssetId },
     /// `due_at` has passed.
     Due,
 }
@@ -185,6 +193,9 @@ pub fn decide(generation: &Generation, event: &Event, rules: &Rules, now: Timest
         Event::CollectDelayed { attempt, failure } => step.collect_delayed(*attempt, failure),
         Event::CollectFailed { attempt, failure } => step.collect_failed(*attempt, failure),
         Event::CancelRequested => step.cancel_requested(),
+        Event::EraseRequested => step.erase_requested(),
+        Event::Erased => step.erased(),
+        Event::EraseResult { asset } => step.erase_result(*asset),
         Event::Due => step.due(),
     }
 }

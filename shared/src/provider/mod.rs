@@ -30,7 +30,7 @@ pub use callback::{CallbackNews, CallbackRefusal, challenge_reply};
 use inputs::Files;
 pub use placeholder::drawing_format;
 use request::CallError;
-pub use stage::{kept_results, result_key_stem};
+pub use stage::{kept_results, note_key, notes_prefix, result_key_stem, results_prefix};
 
 /// A provider as it is asked for one attempt: the model's API, with the attempt's key.
 pub struct Provider<'a> {

@@ -27,6 +27,8 @@ enum NotKept {
     Unusable(String),
     /// The bucket did not take it.
     Bucket(StoreError),
+    /// The customer had everything of it erased.
+    Erased,
 }
 
 impl From<StoreError> for NotKept {
@@ -50,6 +52,7 @@ impl Provider<'_> {
                 Ok(outcome) => Report::Succeeded(outcome),
                 Err(NotKept::Unusable(why)) => Report::Failed(unusable(&why)),
                 Err(NotKept::Bucket(error)) => Report::Unclear(format!("the results could not be kept: {error}")),
+                Err(NotKept::Erased) => Report::Unclear("the results came after they were to be erased".to_owned()),
             },
             Report::Running { progress, queue_position } => Report::Running { progress, queue_position },
             Report::Fetch(facts) => Report::Fetch(facts),
@@ -68,6 +71,7 @@ impl Provider<'_> {
                 Err(NotKept::Bucket(error)) => {
                     tracing::error!(error = &error as &dyn std::error::Error, generation = %generation.id, "results cannot be kept");
                 }
+                Err(NotKept::Erased) => break,
             }
             if let Some(pause) = pause {
                 self.backend.clock.sleep(pause).await;
@@ -77,6 +81,9 @@ impl Provider<'_> {
     }
 
     async fn keep(&self, generation: &Generation, attempt: u32, delivery: &Delivery) -> Result<Outcome, NotKept> {
+        if generation.erasure.is_some() {
+            return Err(NotKept::Erased);
+        }
         let mut sources = Vec::with_capacity(delivery.len());
         let mut carried = false;
         for (index, found) in delivery.iter().enumerate() {
@@ -122,11 +129,22 @@ impl Provider<'_> {
 
 /// Where a result lies, without its extension.
 pub fn result_key_stem(generation: &Generation, attempt: u32, index: usize) -> String {
-    format!("results/{}/{}/{attempt}-{index}", generation.account, generation.id)
+    format!("{}{attempt}-{index}", results_prefix(generation))
 }
 
-fn note_key(generation: GenerationId, attempt: u32) -> String {
-    format!("staged/{generation}/{attempt}.json")
+/// What the keys of all results of a generation begin with.
+pub fn results_prefix(generation: &Generation) -> String {
+    format!("results/{}/{}/", generation.account, generation.id)
+}
+
+/// Where the note beside an attempt's results lies.
+pub fn note_key(generation: GenerationId, attempt: u32) -> String {
+    format!("{}{attempt}.json", notes_prefix(generation))
+}
+
+/// What the keys of all notes of a generation begin with.
+pub fn notes_prefix(generation: GenerationId) -> String {
+    format!("staged/{generation}/")
 }
 
 /// What an attempt whose worker died had kept before: the proof that its submit succeeded.

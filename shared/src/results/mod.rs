@@ -110,6 +110,21 @@ impl Bucket {
         let request = self.client.delete_object().bucket(&self.name).key(key);
         request.send().await.map(drop).map_err(|error| storage("delete an object", error))
     }
+
+    /// Deletes all objects whose keys begin with `prefix`.
+    pub async fn delete_all(&self, prefix: &str) -> Result<(), StoreError> {
+        loop {
+            let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+            let page = request.send().await.map_err(|error| storage("list objects", error))?;
+            let is_last = page.is_truncated != Some(true);
+            for key in page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key) {
+                self.delete(&key).await?;
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
 }
 
 /// At most `max_bytes` of `body`, and whether that is all of it.

@@ -118,7 +118,7 @@ impl Store {
                 writes.push(Write::always(Role::Attempt, items::attempt(next.id, attempt)?));
             }
             for result in &decision.assets {
-                writes.push(Write::new(Role::Asset, items::asset(&Asset::generated(result, next, now))?));
+                writes.push(Write::new(Role::Asset, items::asset(&Asset::generated(result, next, now), self.due_shards)?));
             }
             for change in pool {
                 writes.extend(super::pool::writes(change)?);
@@ -156,7 +156,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Earlier>, StoreError> {
         let record = claim.record(asset.id, serde_json::Value::Null, now);
-        let writes = [Write::new(Role::Asset, items::asset(asset)?), remember(claim, &record, now)?];
+        let writes = [Write::new(Role::Asset, items::asset(asset, self.due_shards)?), remember(claim, &record, now)?];
         match self.transact(&writes).await? {
             Written::Done => Ok(None),
             Written::Refused(_) => match self.earlier(claim, now).await? {
@@ -166,11 +166,6 @@ impl Store {
                 None => Err(StoreError::Missing { what: format!("a free place for upload `{}`", asset.id) }),
             },
         }
-    }
-
-    /// Writes an upload.
-    pub async fn put_asset(&self, asset: &Asset) -> Result<(), StoreError> {
-        self.put(&Write::always(Role::Asset, items::asset(asset)?)).await.map(|_| ())
     }
 }
 

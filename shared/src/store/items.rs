@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Action, Bucket, FiledKey, StoreError};
+use crate::account_erasure::AccountErasure;
 use crate::assets::Asset;
 use crate::catalog::entry::{CatalogEntry, CatalogKind};
 use crate::generation::{Attempt, Generation};
@@ -22,12 +23,18 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// The sort key of an account's own item.
 const ACCOUNT: &str = "account";
+/// The sort key of the erasure of an account's content.
+const ERASURE: &str = "erasure";
 /// Where the catalog's entries lie.
 pub(super) const CATALOG: &str = "C#";
 /// The sort key of a generation's own item.
 const GENERATION: &str = "generation";
 /// Where the index lists the accounts.
 pub(super) const ACCOUNTS: &str = "accounts";
+/// What the sort keys of an account's assets begin with.
+pub(super) const ASSETS: &str = "F#";
+/// What the sort keys of holds begin with; a generation's id follows.
+pub(super) const HOLDS: &str = "L#hold#";
 /// What the sort keys of an account's API keys begin with.
 pub(super) const KEYS: &str = "K#";
 /// What the sort keys of an account's entries begin with.
@@ -55,6 +62,10 @@ impl Key {
         Self { pk: format!("A#{id}"), sk: ACCOUNT.to_owned() }
     }
 
+    pub(super) fn erasure(account: AccountId) -> Self {
+        Self { pk: account_partition(account), sk: ERASURE.to_owned() }
+    }
+
     pub(super) fn entry(entry: &Entry) -> Self {
         Self::entry_of(entry.account, &entry.id)
     }
@@ -65,7 +76,7 @@ impl Key {
     }
 
     pub(super) fn asset(account: AccountId, id: AssetId) -> Self {
-        Self { pk: format!("A#{account}"), sk: format!("F#{id}") }
+        Self { pk: account_partition(account), sk: format!("{ASSETS}{id}") }
     }
 
     pub(super) fn idempotency(account: AccountId, key_hash: &str) -> Self {
@@ -194,10 +205,7 @@ pub(super) fn read<T: DeserializeOwned>(mut item: Item) -> Result<T, StoreError>
 pub(super) fn account(account: &Account, due_shards: u32) -> Result<Item, StoreError> {
     let mut item = document(Key::account(account.id), account)?;
     item.insert("version".to_owned(), n(account.version));
-    if let Some(due_at) = account.due_at() {
-        item.insert("due_shard".to_owned(), s(due_shard(shard_of(&account.id.to_string(), due_shards))));
-        item.insert("due_at".to_owned(), n(due_at.as_millisecond()));
-    }
+    add_due(&mut item, &account.id.to_string(), account.due_at(), due_shards);
     Ok(item)
 }
 
@@ -208,9 +216,22 @@ pub(super) fn opened(account: &Account) -> Result<Item, StoreError> {
     Ok(item)
 }
 
-/// Whether a due item is an account; else it is a generation.
-pub(super) fn is_account(item: &Item) -> bool {
-    item.get("sk").and_then(|sk| sk.as_s().ok()).is_some_and(|sk| sk == ACCOUNT)
+/// What kind of record a due item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DueItem {
+    Account,
+    Erasure,
+    Asset,
+    Generation,
+}
+
+pub(super) fn due_item(item: &Item) -> DueItem {
+    match item.get("sk").and_then(|sk| sk.as_s().ok()).map(String::as_str).unwrap_or_default() {
+        ACCOUNT => DueItem::Account,
+        ERASURE => DueItem::Erasure,
+        sk if sk.starts_with(ASSETS) => DueItem::Asset,
+        _ => DueItem::Generation,
+    }
 }
 
 pub(super) fn entry(entry: &Entry) -> Result<Item, StoreError> {
@@ -235,11 +256,16 @@ pub(super) fn generation(generation: &Generation, due_shards: u32) -> Result<Ite
     item.insert("version".to_owned(), n(generation.version));
     item.insert("gsi_pk".to_owned(), s(Listing::Generations.partition(generation.account)));
     item.insert("gsi_sk".to_owned(), s(generation.id.to_string()));
-    if let Some(due_at) = generation.due_at {
-        item.insert("due_shard".to_owned(), s(due_shard(shard_of(&generation.id.to_string(), due_shards))));
+    add_due(&mut item, &generation.id.to_string(), generation.due_at, due_shards);
+    Ok(item)
+}
+
+/// Lists an item in the due index while it has something left to do; the id says in which shard.
+fn add_due(item: &mut Item, id: &str, due_at: Option<Timestamp>, due_shards: u32) {
+    if let Some(due_at) = due_at {
+        item.insert("due_shard".to_owned(), s(due_shard(shard_of(id, due_shards))));
         item.insert("due_at".to_owned(), n(due_at.as_millisecond()));
     }
-    Ok(item)
 }
 
 pub(super) fn due_shard(shard: u32) -> String {
@@ -256,8 +282,16 @@ pub(super) fn attempt(id: GenerationId, attempt: &Attempt) -> Result<Item, Store
     document(Key::attempt(id, attempt.number), attempt)
 }
 
-pub(super) fn asset(asset: &Asset) -> Result<Item, StoreError> {
+pub(super) fn erasure(erasure: &AccountErasure, due_shards: u32) -> Result<Item, StoreError> {
+    let mut item = document(Key::erasure(erasure.account), erasure)?;
+    item.insert("version".to_owned(), n(erasure.version));
+    add_due(&mut item, &erasure.account.to_string(), erasure.due_at, due_shards);
+    Ok(item)
+}
+
+pub(super) fn asset(asset: &Asset, due_shards: u32) -> Result<Item, StoreError> {
     let mut item = document(Key::asset(asset.account, asset.id), asset)?;
+    add_due(&mut item, &asset.id.to_string(), asset.due_at, due_shards);
     if let Some(expires_at) = asset.expires_at {
         // A day later than the promise: logic never trusts the table's own expiry.
         item.insert("expires_at".to_owned(), n(expires_at.as_second() + 86_400));

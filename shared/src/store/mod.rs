@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::Client;
 mod accounts;
 mod catalog;
 mod commit;
+mod erasure;
 mod items;
 mod keys;
 mod ledger;
@@ -20,6 +21,7 @@ mod rate_limits;
 mod read;
 mod transact;
 
+pub use erasure::Owned;
 pub use keys::{Action, FiledKey, USE_NOTED_EVERY};
 pub use ledger::LedgerFilter;
 pub use rate_limits::Bucket;

@@ -6,8 +6,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use super::items::{self, Item, Key, Listing};
+use super::items::{self, DueItem, Item, Key, Listing};
 use super::{Store, StoreError};
+use crate::account_erasure::AccountErasure;
 use crate::assets::Asset;
 use crate::generation::Generation;
 use crate::idempotency::IdempotencyRecord;
@@ -38,6 +39,10 @@ pub enum DueRecord {
     Generation(GenerationId),
     /// The account itself: some of its credits end.
     Account,
+    /// What is left of an asset that is being erased.
+    Asset(AssetId),
+    /// The erasure of the account's content.
+    Erasure,
 }
 
 impl Store {
@@ -157,12 +162,25 @@ impl Store {
 }
 
 fn due_of(item: Item) -> Result<Option<Due>, StoreError> {
-    if items::is_account(&item) {
-        let account: Account = items::read(item)?;
-        return Ok(account.due_at().map(|due_at| Due { record: DueRecord::Account, account: account.id, due_at }));
-    }
-    let Generation { id, account, due_at, .. } = items::read(item)?;
-    Ok(due_at.map(|due_at| Due { record: DueRecord::Generation(id), account, due_at }))
+    let (record, account, due_at) = match items::due_item(&item) {
+        DueItem::Account => {
+            let account: Account = items::read(item)?;
+            (DueRecord::Account, account.id, account.due_at())
+        }
+        DueItem::Erasure => {
+            let AccountErasure { account, due_at, .. } = items::read(item)?;
+            (DueRecord::Erasure, account, due_at)
+        }
+        DueItem::Asset => {
+            let Asset { id, account, due_at, .. } = items::read(item)?;
+            (DueRecord::Asset(id), account, due_at)
+        }
+        DueItem::Generation => {
+            let Generation { id, account, due_at, .. } = items::read(item)?;
+            (DueRecord::Generation(id), account, due_at)
+        }
+    };
+    Ok(due_at.map(|due_at| Due { record, account, due_at }))
 }
 
 /// Where the next page of the due index starts.

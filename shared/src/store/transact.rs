@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
-use super::items::{Item, Key};
+use super::items::{DOC, Item, Key};
 use super::{Store, StoreError};
 use crate::clock::random_bytes;
 
@@ -22,6 +22,7 @@ pub(super) enum Role {
     Generation,
     Attempt,
     Asset,
+    Erasure,
     Idempotency,
     ApiKey,
     Opened,
@@ -67,6 +68,14 @@ impl Write {
 
     pub(super) fn over_version(role: Role, item: Item, version: AttributeValue) -> Self {
         Self::always(role, item).only_if("version = :version").with(":version", version)
+    }
+
+    /// Over a record in whose `doc` this member is this word.
+    pub(super) fn over_word(role: Role, item: Item, member: &str, word: &str) -> Self {
+        let mut write =
+            Self::always(role, item).only_if("#doc.#member = :word").with(":word", AttributeValue::S(word.to_owned()));
+        write.names = [("#doc", DOC), ("#member", member)].map(|(name, own)| (name.to_owned(), own.to_owned())).into();
+        write
     }
 
     /// Changes single attributes of an item, which is made if it is not there.

@@ -125,6 +125,8 @@ async fn assets_that_cannot_be_used_are_refused() {
     let other = world.customer(100).await;
     let theirs = other.upload("image/jpeg", World::photo()).await;
     let pending = world.post("/v1/uploads", &json!({"content_type": "image/png", "bytes": 10})).await.body["id"].clone();
+    let erased = world.upload("image/jpeg", World::photo()).await;
+    assert_eq!(world.delete(&format!("/v1/assets/{erased}")).await.status, 204);
     let using = |name, image: Value, code| {
         let body = json!({"model": "placeholder", "params": {"prompt": "x", "image": image}});
         let request = world.request(Method::POST, "/v1/generations").json(&body);
@@ -133,6 +135,7 @@ async fn assets_that_cannot_be_used_are_refused() {
     let cases = vec![
         using("another account's asset", json!(theirs), "unknown_asset"),
         using("an upload that is not completed", pending, "asset_not_ready"),
+        using("an asset that was erased", json!(erased), "asset_erased"),
     ];
     check(&world, cases).await;
     assert_eq!(other.balance().await, (100, 0));
@@ -155,6 +158,10 @@ async fn what_is_not_there_is_not_found() {
         missing("unknown asset", Method::GET, "/v1/assets/asset_00000000000070008000000000000000"),
         missing("malformed asset", Method::GET, "/v1/assets/42"),
         missing("unknown upload", Method::POST, "/v1/uploads/asset_00000000000070008000000000000000/complete"),
+        missing("erasure of an unknown asset", Method::DELETE, "/v1/assets/asset_00000000000070008000000000000000"),
+        missing("erasure of a malformed asset", Method::DELETE, "/v1/assets/42"),
+        missing("erasure of an unknown one", Method::DELETE, "/v1/generations/gen_00000000000070008000000000000000/content"),
+        missing("erasure of a malformed one", Method::DELETE, "/v1/generations/42/content"),
         missing("malformed upload", Method::POST, "/v1/uploads/42/complete"),
     ];
     check(&world, cases).await;

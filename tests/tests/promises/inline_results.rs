@@ -218,6 +218,7 @@ async fn put_asset(world: &World, content_type: &str, file: Vec<u8>) -> String {
         generation: None,
         created_at: backend.now(),
         expires_at: None,
+        due_at: None,
     };
     backend.bucket.put(&asset.key, file, content_type).await.expect("stored");
     backend.store.put_asset(&asset).await.expect("filed");

@@ -17,6 +17,8 @@ mod command_line;
 mod command_line_accounts;
 mod crash;
 mod credits_cannot_be_overspent;
+mod erasure;
+mod erasure_of_accounts;
 mod failures;
 mod idempotency;
 mod inline_results;

@@ -80,6 +80,12 @@ impl<'a> Judge<'a> {
         let reply = self.world.send(request).await;
         assert_eq!(reply.status, status, "{operation}: {:?}", reply.body);
         let described = &self.operations.get(operation).unwrap_or_else(|| panic!("{operation} is not described"))["responses"];
+        if status == 204 {
+            assert!(described["204"].is_object(), "{operation}: an answer 204 is not described");
+            assert_eq!(reply.body, "", "{operation}");
+            self.seen.insert(operation.to_owned());
+            return reply.body;
+        }
         let content = &described[status.to_string()]["content"];
         let media_type = if status < 400 { "application/json" } else { "application/problem+json" };
         assert_eq!(reply.header("content-type"), media_type, "{operation}");
@@ -177,6 +183,36 @@ async fn administration(judge: &mut Judge<'_>) {
     }
 }
 
+/// An asset, a generation that has ended, and one that has not, or has just been canceled.
+async fn erasure(judge: &mut Judge<'_>, asset: &str, done: &str, canceled: &str) {
+    let world = judge.world;
+    let delete = |path: &str| world.request(Method::DELETE, path);
+    let get = |path: &str| world.request(Method::GET, path);
+    let reader = world.request_as("dk_nobody", Method::DELETE, "/v1/account/content");
+    judge.send("DELETE /v1/account/content", reader, 401).await;
+    let (one, path) = ("DELETE /v1/assets/{id}", format!("/v1/assets/{asset}"));
+    judge.send(one, delete("/v1/assets/none"), 404).await;
+    judge.send(one, delete(&path), 204).await;
+    judge.send("GET /v1/assets/{id}", get(&path), 200).await;
+    let complete = world.request(Method::POST, &format!("/v1/uploads/{asset}/complete"));
+    judge.send("POST /v1/uploads/{id}/complete", complete, 410).await;
+    let one = "DELETE /v1/generations/{id}/content";
+    let slow = json!({"model": "flux-schnell", "params": {"prompt": "slow [[delay=5m]]"}});
+    let slow = world.post("/v1/generations", &slow).await.body;
+    judge.send(one, delete(&format!("/v1/generations/{}/content", slow["id"].as_str().expect("an id"))), 409).await;
+    judge.send(one, delete("/v1/generations/none/content"), 404).await;
+    judge.send("GET /v1/account/content", get("/v1/account/content"), 404).await;
+    judge.send(one, delete(&format!("/v1/generations/{done}/content")), 204).await;
+    world.ended(canceled).await;
+    judge.send("GET /v1/generations/{id}", get(&format!("/v1/generations/{done}")), 200).await;
+    judge.send("DELETE /v1/account/content", delete("/v1/account/content"), 202).await;
+    judge.send("GET /v1/account/content", get("/v1/account/content"), 200).await;
+    judge.send("GET /v1/generations", get("/v1/generations"), 200).await;
+    let one = "DELETE /v1/admin/accounts/{account}/content";
+    judge.send(one, delete("/v1/admin/accounts/none/content"), 404).await;
+    judge.send(one, delete(&format!("/v1/admin/accounts/{}/content", world.account)), 202).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_as_described() {
     let world = World::start().await;
@@ -248,6 +284,7 @@ async fn every_answer_is_as_described() {
     judge.send("GET /v1/models", get("/v1/models"), 200).await;
     administration(&mut judge).await;
     accounts(&mut judge).await;
+    erasure(&mut judge, asset, done["id"].as_str().expect("an id"), running).await;
 
     let mut missed: BTreeSet<&str> = judge.operations.keys().map(String::as_str).collect();
     missed.retain(|operation| !judge.seen.contains(*operation));

@@ -28,6 +28,9 @@ const QUEUED: &str = "
     ? collect_delayed 1      -> stale
     ? collect_failed 1       -> stale
     ? cancel                 -> canceled, release 7
+    ? erase                  -> not yet
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? due                    -> not yet
     ? +60s due               -> queued, dispatch in 0s, due 60s";
 
@@ -52,6 +55,9 @@ const QUEUED_AGAIN: &str = "
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> canceled, release 7
+    ? erase                  -> not yet
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? due                    -> not yet
     ? +62s due               -> queued, dispatch in 0s, due 62s";
 
@@ -77,6 +83,9 @@ const SUBMITTING: &str = "
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> submitting, canceling, due 30s
+    ? erase                  -> not yet
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? due                    -> not yet
     ? +30s due               -> unconfirmed, due 300s";
 
@@ -106,6 +115,9 @@ const RUNNING: &str = "
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> running, canceling, nudge in 0s, due 0s
+    ? erase                  -> not yet
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? due                    -> not yet
     ? +10s due               -> already so";
 
@@ -132,6 +144,9 @@ const UNCONFIRMED: &str = "
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> unconfirmed, canceling, due 300s
+    ? erase                  -> not yet
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? due                    -> not yet
     ? +300s due              -> failed expired, release 7";
 
@@ -158,6 +173,9 @@ const COLLECTING: &str = "
     ? collect_delayed 1      -> collecting, try 0, nudge in 2s, due 2s
     ? collect_failed 1       -> failed provider_failed, release 7
     ? cancel                 -> too late
+    ? erase                  -> not yet
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? due                    -> not yet
     ? +60s due               -> collecting, try 0, collect, due 60s";
 
@@ -184,6 +202,9 @@ const SUCCEEDED: &str = "
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> too late
+    ? erase                  -> succeeded, erasing, due 60s
+    ? erased                 -> not yet
+    ? erase_result           -> succeeded, 1 erased
     ? +9999s due             -> not yet";
 
 const FAILED: &str = "
@@ -208,6 +229,9 @@ const FAILED: &str = "
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> too late
+    ? erase                  -> failed moderated, erasing, due 60s
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? +9999s due             -> not yet";
 
 const CANCELED: &str = "
@@ -233,6 +257,9 @@ const CANCELED: &str = "
     ? collect_delayed 1      -> already so
     ? collect_failed 1       -> already so
     ? cancel                 -> already so
+    ? erase                  -> canceled, erasing, due 60s
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? +9999s due             -> not yet";
 
 /// The late result is under way, the generation is over: only the copying goes on.
@@ -260,13 +287,79 @@ const LATE: &str = "
     ? collect_delayed 1      -> failed moderated, due 2s, late 1 collecting, try 0
     ? collect_failed 1       -> failed moderated, late 1 lost
     ? cancel                 -> too late
+    ? erase                  -> not yet
+    ? erased                 -> not yet
+    ? erase_result           -> already so
     ? due                    -> not yet
     ? +60s due               -> failed moderated, collect, due 60s, late 1 collecting, try 0";
+
+/// Nothing that comes brings content back.
+const ERASING: &str = "
+    claim                    -> submitting, due 30s
+    failed 1 moderated       -> failed moderated, release 7
+    erase                    -> failed moderated, erasing, due 60s
+    ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
+    ? accepted 1             -> too late
+    ? failed 1 moderated     -> too late
+    ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> too late
+    ? succeeded 1            -> too late
+    ? provider_canceled 1    -> too late
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> too late
+    ? woken 1 job            -> too late
+    ? collecting 1           -> already so
+    ? stored 1               -> too late
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> too late
+    ? erase                  -> already so
+    ? erased                 -> failed moderated, erased, due 90s
+    ? erase_result           -> already so
+    ? due                    -> not yet
+    ? +60s due               -> already so";
+
+const ERASED: &str = "
+    claim                    -> submitting, due 30s
+    failed 1 moderated       -> failed moderated, release 7
+    erase                    -> failed moderated, erasing, due 60s
+    erased                   -> failed moderated, erased, due 90s
+    ? claim                  -> already so
+    ? wait                   -> already so
+    ? pass_over              -> already so
+    ? accepted 1             -> too late
+    ? failed 1 moderated     -> too late
+    ? lost 1                 -> already so
+    ? key_refused 1 provider_auth -> too late
+    ? succeeded 1            -> too late
+    ? provider_canceled 1    -> too late
+    ? asking 1               -> already so
+    ? still_running 1        -> already so
+    ? ask_failed 1           -> already so
+    ? woken 1                -> too late
+    ? woken 1 job            -> too late
+    ? collecting 1           -> already so
+    ? stored 1               -> too late
+    ? collect_delayed 1      -> already so
+    ? collect_failed 1       -> already so
+    ? cancel                 -> too late
+    ? erase                  -> already so
+    ? erased                 -> not yet
+    ? +90s erased            -> failed moderated, erased
+    ? erase_result           -> already so
+    ? due                    -> not yet
+    ? +90s due               -> already so";
 
 #[test]
 fn every_event_has_its_answer_in_every_state() {
     let mut tried = BTreeSet::new();
-    for script in [QUEUED, QUEUED_AGAIN, SUBMITTING, RUNNING, UNCONFIRMED, COLLECTING, SUCCEEDED, FAILED, CANCELED, LATE] {
+    for script in
+        [QUEUED, QUEUED_AGAIN, SUBMITTING, RUNNING, UNCONFIRMED, COLLECTING, SUCCEEDED, FAILED, CANCELED, LATE, ERASING, ERASED]
+    {
         tried.extend(check(&rules(), script));
     }
     let phases = ["queued", "submitting", "running", "unconfirmed", "collecting", "succeeded", "failed", "canceled"];

@@ -15,7 +15,7 @@ use crate::catalog::manifest::MediaKind;
 use crate::credits::Credits;
 use crate::failure::{Failure, FailureClass, Policies};
 use crate::generation::{
-    Ambiguity, AttemptResult, Candidate, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult,
+    Ambiguity, AttemptResult, Candidate, Erasure, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult,
 };
 use crate::ids::{AccountId, AssetId, GenerationId};
 use crate::ledger::{Account, Entry, Posting};
@@ -23,12 +23,13 @@ use crate::pool::Waiting;
 
 mod books;
 mod chains;
+mod erasure;
 mod matrix;
 mod property;
 mod table;
 
 /// Every kind of event, by the word that scripts use for it.
-const EVENTS: [&str; 19] = [
+const EVENTS: [&str; 22] = [
     "claim",
     "wait",
     "pass_over",
@@ -47,6 +48,9 @@ const EVENTS: [&str; 19] = [
     "collect_delayed",
     "collect_failed",
     "cancel",
+    "erase",
+    "erased",
+    "erase_result",
     "due",
 ];
 
@@ -81,6 +85,9 @@ fn event(word: &str, attempt: u32, details: &Details, now: Timestamp) -> Event {
         "collect_delayed" => Event::CollectDelayed { attempt, failure },
         "collect_failed" => Event::CollectFailed { attempt, failure },
         "cancel" => Event::CancelRequested,
+        "erase" => Event::EraseRequested,
+        "erased" => Event::Erased,
+        "erase_result" => Event::EraseResult { asset: stored_file().asset },
         "due" => Event::Due,
         other => panic!("`{other}` is not one of {EVENTS:?}"),
     }
@@ -108,7 +115,8 @@ fn provider_job(attempt: u32) -> Job {
 
 fn stored_file() -> StoredResult {
     let asset = AssetId::from_parts(1, [3; 10]);
-    StoredResult { asset, key: "results/1".into(), bytes: 9, content_type: "image/png".into(), text: None }
+    let text = Some("told by the model".to_owned());
+    StoredResult { asset, key: "results/1".into(), bytes: 9, content_type: "image/png".into(), text, erased_at: None }
 }
 
 fn seconds(s: i64) -> SignedDuration {
@@ -321,6 +329,13 @@ fn describe_state(generation: &Generation) -> String {
     };
     if let State::Queued { waiting: Some(_), .. } = generation.state {
         text += " in line";
+    }
+    let erased = generation.results().filter(|result| result.erased_at.is_some()).count();
+    match generation.erasure {
+        None if erased > 0 => text += &format!(", {erased} erased"),
+        None => {}
+        Some(Erasure::Erasing { .. }) => text += ", erasing",
+        Some(Erasure::Erased { .. }) => text += ", erased",
     }
     if generation.candidate > 0 {
         text += &format!(" by {}", generation.candidate().provider);

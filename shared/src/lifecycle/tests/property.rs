@@ -131,6 +131,7 @@ fn no_history_closes_a_hold_twice_or_never_ends() {
     let histories = (any_rules(), 0..=25_u64, moves(), any::<bool>(), 1..=3_usize);
     let result = TestRunner::new(config).run(&histories, |(rules, hold, moves, provider_answers, candidates)| {
         let mut life = Life::new(25, hold, rules.requeue_every);
+        life.generation.order.params.insert("prompt".to_owned(), json!("a fox"));
         life.generation.order.candidates = ["p", "q", "r"].iter().take(candidates).map(|name| candidate(name)).collect();
         for step in &moves {
             match step.wait {
@@ -156,6 +157,8 @@ fn no_history_closes_a_hold_twice_or_never_ends() {
             "late collecting",
             "late stored",
             "late lost",
+            "erasing",
+            "erased",
             "second attempt",
             "in line",
             "next candidate",
@@ -184,6 +187,10 @@ fn landmarks(generation: &Generation) -> Vec<&'static str> {
         LateState::Stored { .. } => "late stored",
         LateState::Lost { .. } => "late lost",
     }));
+    seen.extend(generation.erasure.map(|erasure| match erasure {
+        Erasure::Erasing { .. } => "erasing",
+        Erasure::Erased { .. } => "erased",
+    }));
     seen
 }
 
@@ -202,7 +209,10 @@ fn keeps_its_promises(before: &Life, event: &Event, decision: &Decision, rules: 
     let told = || format!("{event:?} at {now} made of {old:#?}\n{decision:#?}");
     assert_eq!(new.version, old.version + 1, "{}", told());
     let unchanging = |generation: &Generation| (generation.id, generation.account, generation.created_at, generation.hold);
-    assert!(unchanging(new) == unchanging(old) && new.order == old.order, "{}", told());
+    assert_eq!(unchanging(new), unchanging(old), "{}", told());
+    keeps_or_erases_content(now, event, old, new, &told);
+    let (old, new) = (&old.without_content(now), &new.without_content(now));
+    assert_eq!(new.order, old.order, "{}", told());
     assert!(old.cancel_requested_at.is_none() || new.cancel_requested_at == old.cancel_requested_at, "{}", told());
     if old.state.is_terminal() {
         assert_eq!(new.state, old.state, "the end is the end: {}", told());
@@ -225,6 +235,23 @@ fn keeps_its_promises(before: &Life, event: &Event, decision: &Decision, rules: 
     }
 }
 
+/// Content goes when it is to be erased and never otherwise; from then on there is none, whatever comes.
+fn keeps_or_erases_content(now: Timestamp, event: &Event, old: &Generation, new: &Generation, told: &dyn Fn() -> String) {
+    let is_erased = |generation: &Generation| match generation.erasure {
+        Some(Erasure::Erased { .. }) => *generation == generation.without_content(now),
+        Some(Erasure::Erasing { .. }) | None => false,
+    };
+    match event {
+        Event::Erased => assert!(is_erased(new), "{}", told()),
+        _ if is_erased(old) => assert!(is_erased(new), "{}", told()),
+        _ => assert_eq!(new.order, old.order, "{}", told()),
+    }
+    let gone = |generation: &Generation| generation.results().filter(|result| result.erased_at.is_some()).count();
+    let may_go = matches!(event, Event::Erased | Event::EraseResult { .. });
+    assert!(may_go || gone(new) == gone(old), "{}", told());
+    assert!(new.erasure.is_none() || new.state.is_terminal(), "erased before its end: {}", told());
+}
+
 /// Nothing else may move the time at which a state's patience ends: above all not the deadline of an unconfirmed submit.
 fn due_when_its_state_says(now: Timestamp, decision: &Decision, rules: &Rules, told: &dyn Fn() -> String) {
     let new = &decision.next;
@@ -241,9 +268,11 @@ fn due_when_its_state_says(now: Timestamp, decision: &Decision, rules: &Rules, t
             let latest = (now + rules.ask_lease).max(*expires_at);
             assert!(new.due_at.is_some_and(|due| due <= latest), "{}", told());
         }
-        State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => {
-            assert_eq!(new.due_at.is_some(), late, "{}", told())
-        }
+        State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => match new.erasure {
+            None => assert_eq!(new.due_at.is_some(), late, "{}", told()),
+            Some(Erasure::Erasing { .. }) => assert!(new.due_at.is_some() && !late, "{}", told()),
+            Some(Erasure::Erased { .. }) => assert!(!late, "{}", told()),
+        },
     }
 }
 
@@ -297,7 +326,9 @@ fn reaches_its_end(life: &mut Life, rules: &Rules, provider_answers: bool) {
         }
         life.wait_until_due();
         let attempt = life.generation.attempt();
-        if let State::Running { .. } = life.generation.state {
+        if life.generation.erasure.is_some() {
+            assert!(apply(life, &Event::Erased, rules), "being erased, and nothing was done: {life:#?}");
+        } else if let State::Running { .. } = life.generation.state {
             assert!(apply(life, &Event::Asking { attempt }, rules), "what is due may be asked for: {life:#?}");
             let answer = match provider_answers {
                 true => Event::StillRunning { attempt, progress: Some(1), queue_position: None },
