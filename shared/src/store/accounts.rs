@@ -11,6 +11,7 @@ use crate::ledger::{Account, AccountChange, Posted, Posting, Refusal};
 
 /// What became of a change of an account.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "made once a posting and taken apart at once")]
 pub(super) enum PostOutcome {
     /// Written: the account before, and what was posted.
     Posted { before: Account, posted: Posted },
