@@ -48,6 +48,12 @@ use utoipa::{Modify, OpenApi};
         admin::put_chain,
         admin::remove_chain,
         admin::erasure::erase_content,
+        admin::reconciliations::one,
+        admin::reconciliations::page,
+        admin::generations::show,
+        admin::generations::retry,
+        admin::generations::release,
+        admin::generations::charge,
     ),
     security(("api_key" = [])),
     modifiers(&ApiKey, &Limited)

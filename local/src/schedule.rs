@@ -11,7 +11,8 @@ use crate::invoker::Invoker;
 use crate::template::{ACCOUNT_ID, REGION, Schedule, Template, arn};
 
 /// Starts every schedule of the template; they end when the returned set is dropped. Each fires at once, so that work left
-/// over by the last run is picked up without waiting, and then at its rate. A clock that jumps ahead makes it fire once.
+/// over by the last run is picked up without waiting, and then at its rate; one of more than an hour has no such work and waits its time.
+/// A clock that jumps ahead makes it fire once.
 pub fn start(template: &Template, invoker: &Arc<Invoker>, clock: &Clock) -> JoinSet<()> {
     let mut schedules = JoinSet::new();
     for function in &template.functions {
@@ -22,13 +23,20 @@ pub fn start(template: &Template, invoker: &Arc<Invoker>, clock: &Clock) -> Join
     schedules
 }
 
+/// Schedules of up to this rate fire at the start.
+const AT_ONCE_UP_TO: SignedDuration = SignedDuration::from_hours(1);
+
 async fn run(function: String, schedule: Schedule, invoker: Arc<Invoker>, clock: Clock) {
     let every = SignedDuration::try_from(schedule.every).unwrap_or(SignedDuration::MAX);
     let mut due = clock.now();
+    if every > AT_ONCE_UP_TO {
+        due = due.checked_add(every).unwrap_or(Timestamp::MAX);
+    }
     loop {
         clock.sleep_until(due).await;
         // The invoker logs failures; the next tick sees the same work.
-        drop(invoker.invoke(&function, scheduled_event(&schedule.name, due)).await);
+        let event = schedule.input.clone().unwrap_or_else(|| scheduled_event(&schedule.name, due));
+        drop(invoker.invoke(&function, event).await);
         let now = clock.now();
         let next = due.checked_add(every).unwrap_or(Timestamp::MAX);
         due = if next < now { now } else { next };

@@ -321,7 +321,8 @@ pub fn is_about_the_key(class: FailureClass) -> bool {
         | FailureClass::ResultLost
         | FailureClass::Expired
         | FailureClass::Canceled
-        | FailureClass::Internal => false,
+        | FailureClass::Internal
+        | FailureClass::Resolved => false,
     }
 }
 
@@ -343,7 +344,8 @@ fn sign(answer: &SubmitAnswer) -> Sign {
             | FailureClass::ResultLost
             | FailureClass::Expired
             | FailureClass::Canceled
-            | FailureClass::Internal => Sign::Reachable,
+            | FailureClass::Internal
+            | FailureClass::Resolved => Sign::Reachable,
         },
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::admission::{self, Called, HealthMemory};
 use crate::api::GenerationView;
@@ -15,6 +15,7 @@ use crate::config::{Config, ConfigError};
 use crate::failure::Alarm;
 use crate::generation::{Candidate, Generation, State};
 use crate::http_guard::{Outbound, Policy};
+use crate::idempotency::IdempotencyClaim;
 use crate::ids::{AccountId, ApiKeyId, GenerationId};
 use crate::lifecycle::{self, Event, Unchanged};
 use crate::live_catalog::LiveCatalog;
@@ -24,7 +25,7 @@ use crate::provider::jwks::KeySets;
 use crate::queue::Queue;
 use crate::results::Bucket;
 use crate::secrets::Secrets;
-use crate::store::{Action, CommitError, Store, StoreError};
+use crate::store::{Accepted, Action, ByHand, CommitError, Store, StoreError};
 
 /// The clients and the configuration.
 #[derive(Clone)]
@@ -179,6 +180,30 @@ impl Backend {
         Ok(links)
     }
 
+    /// Writes a new generation with its hold and sends it to the dispatch workers. An answer of the table that was lost is looked up.
+    pub async fn accept(
+        &self,
+        generation: &Generation,
+        claim: Option<&IdempotencyClaim>,
+        action: Option<&Action>,
+    ) -> Result<Accepted, StoreError> {
+        let accepted = match self.store.accept(generation, claim, action, generation.created_at).await {
+            Ok(accepted) => accepted,
+            // The answer was lost, or the transaction: the ledger knows which.
+            Err(error) => match self.store.accepted(generation).await {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) | Err(_) => return Err(error),
+            },
+        };
+        if let Accepted::New(_) = accepted {
+            let (id, account, cost) = (generation.id, generation.account, generation.hold.get());
+            let dispatch = lifecycle::Send::Dispatch { after: SignedDuration::ZERO };
+            self.send_or_leave_to_the_poll(&Outgoing::of(dispatch, id, account, generation.created_at)).await;
+            tracing::info!(generation = %id, %account, model = generation.order.model, cost, "accepted");
+        }
+        Ok(accepted)
+    }
+
     /// Decides what `event` means for `generation`, writes it and sends what follows. When somebody else changed the record meanwhile it
     /// is loaded and decided again.
     pub async fn apply(&self, generation: Generation, event: &Event) -> Result<Applied, StoreError> {
@@ -188,13 +213,36 @@ impl Backend {
         }
     }
 
+    /// As [`Backend::apply`], with the operator's action in the same transaction.
+    pub async fn apply_by_hand(
+        &self,
+        generation: Generation,
+        event: &Event,
+        by_hand: &ByHand<'_>,
+    ) -> Result<Applied, StoreError> {
+        match self.apply_along(generation, event, &[], Some(by_hand)).await? {
+            Some(applied) => Ok(applied),
+            None => Err(StoreError::TooBusy { tries: 1 }),
+        }
+    }
+
     /// As [`Backend::apply`], with changes of a provider's pool in the same transaction. None: the pool has changed since it was looked at,
     /// and nothing was written.
     pub async fn apply_with(
         &self,
+        generation: Generation,
+        event: &Event,
+        pool: &[PoolChange],
+    ) -> Result<Option<Applied>, StoreError> {
+        self.apply_along(generation, event, pool, None).await
+    }
+
+    async fn apply_along(
+        &self,
         mut generation: Generation,
         event: &Event,
         pool: &[PoolChange],
+        by_hand: Option<&ByHand<'_>>,
     ) -> Result<Option<Applied>, StoreError> {
         let rules = self.rules(&generation).await?;
         for _ in 0..MAX_RACES {
@@ -208,7 +256,7 @@ impl Backend {
             };
             let mut changes = admission::pool_changes(&generation, &decision.next);
             changes.extend_from_slice(pool);
-            match self.store.commit(&decision, &changes, now).await {
+            match self.store.commit(&decision, &changes, by_hand, now).await {
                 Ok(()) => {
                     report(&generation, &decision.next, &rules);
                     for send in &decision.send {
@@ -222,6 +270,7 @@ impl Backend {
                     self.health.forget(&generation.candidate().provider);
                     return Ok(None);
                 }
+                Err(CommitError::Repeated) => return Err(StoreError::InFlight { tries: 1 }),
                 Err(CommitError::Store(error)) => return Err(error),
             }
         }

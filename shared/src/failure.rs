@@ -31,11 +31,14 @@ pub enum FailureClass {
     Canceled,
     /// A fault of ours.
     Internal,
+    /// Ended by an operator, by hand. No manifest may name it.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Resolved,
 }
 
 impl FailureClass {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RejectedInput,
         Self::Moderated,
         Self::Throttled,
@@ -47,6 +50,7 @@ impl FailureClass {
         Self::Expired,
         Self::Canceled,
         Self::Internal,
+        Self::Resolved,
     ];
 }
 
@@ -109,6 +113,11 @@ impl Policies {
     pub fn of(&self, class: FailureClass) -> Policy {
         self.0.get(&class).copied().unwrap_or_else(|| default_policy(class))
     }
+
+    /// Whether the provider has a policy of its own for `class`.
+    pub fn is_own(&self, class: FailureClass) -> bool {
+        self.0.contains_key(&class)
+    }
 }
 
 /// The table. Nobody pays for a failure unless a provider's manifest says that this provider's price includes it.
@@ -118,7 +127,7 @@ pub fn default_policy(class: FailureClass) -> Policy {
         C::Throttled | C::Unavailable => (Retry::Same, Alarm::Nobody),
         C::ProviderFailed => (Retry::Next, Alarm::Nobody),
         C::ProviderAuth | C::ProviderFunds | C::Expired | C::Internal => (Retry::Next, Alarm::Operator),
-        C::RejectedInput | C::Moderated | C::Canceled => (Retry::No, Alarm::Nobody),
+        C::RejectedInput | C::Moderated | C::Canceled | C::Resolved => (Retry::No, Alarm::Nobody),
         // The provider was paid for it: another one would have to be paid too.
         C::ResultLost => (Retry::No, Alarm::Operator),
     };

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::catalog::manifest::MediaKind;
 use crate::credits::Credits;
-use crate::failure::Failure;
+use crate::failure::{Charge, Failure};
 use crate::ids::{AccountId, ApiKeyId, AssetId, GenerationId};
-use crate::ledger::{Hold, Taken};
+use crate::ledger::{Hold, Note, Taken};
 use crate::pool::{KeyId, Waiting};
 
 /// The record. Changed only by [`crate::lifecycle::decide`]; each change raises `version` by one.
@@ -45,6 +45,10 @@ pub struct Generation {
     /// Set once its content is to be erased, which is possible only after its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erasure: Option<Erasure>,
+    /// How an operator ended it by hand.
+    pub resolution: Option<Resolution>,
+    /// The ended generation that an operator had made once more by this one.
+    pub retry_of: Option<GenerationId>,
 }
 
 /// How far its content is erased.
@@ -56,6 +60,17 @@ pub enum Erasure {
     /// Nothing of it is left. While the generation is still due, the bucket is looked through once more for what a worker that had begun
     /// before put there after.
     Erased { at: Timestamp },
+}
+
+/// An operator's end of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// What became of the hold.
+    pub charge: Charge,
+    /// Who did it, and why.
+    #[serde(flatten)]
+    pub note: Note,
+    pub at: Timestamp,
 }
 
 /// What the customer asked for. A later change of the catalog does not change it.
@@ -354,6 +369,8 @@ impl Generation {
             due_at: Some(due_at),
             late: None,
             erasure: None,
+            resolution: None,
+            retry_of: None,
         }
     }
 

@@ -21,6 +21,7 @@ pub mod pool;
 pub mod price;
 pub mod quote;
 pub mod rate_limit;
+pub mod reconcile;
 pub mod signature;
 pub mod template;
 
@@ -33,6 +34,8 @@ pub mod admission;
 pub mod backend;
 #[cfg(feature = "io")]
 pub mod batch;
+#[cfg(feature = "io")]
+pub mod bookkeeping;
 #[cfg(feature = "io")]
 pub mod clock;
 #[cfg(feature = "io")]

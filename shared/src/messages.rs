@@ -32,6 +32,8 @@ pub enum Message {
     EraseAsset { account: AccountId, asset: AssetId, due_at: Timestamp },
     /// Go on with the erasure of an account's content, if it still falls due at this time.
     EraseAccount { account: AccountId, due_at: Timestamp },
+    /// See whether the books of these accounts are right.
+    Reconcile { accounts: Vec<AccountId> },
     /// Nudge everything in one shard of the due index that falls due before this time.
     Sweep { shard: u32, before: Timestamp },
 }
@@ -83,6 +85,7 @@ impl Message {
             Self::Collect { .. } => QueueName::Collect,
             Self::Nudge { .. }
             | Self::Account { .. }
+            | Self::Reconcile { .. }
             | Self::EraseAsset { .. }
             | Self::EraseAccount { .. }
             | Self::Sweep { .. } => QueueName::Poll,

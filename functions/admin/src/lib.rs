@@ -1,5 +1,5 @@
-//! For administrators: accounts, their keys and credits; providers, models and chains while the product runs, and how providers stand. Every
-//! route needs a key with the scope `admin`.
+//! For administrators: accounts, their keys and credits; generations by hand; whether the books are right; providers, models and chains while
+//! the product runs, and how providers stand. Every route needs a key with the scope `admin`.
 
 use lambda_http::{Body, Request, RequestExt, Response};
 use shared::api::{CatalogChange, CatalogEntryList, CatalogEntryView, Problem, ProviderList};
@@ -11,8 +11,10 @@ pub mod accounts;
 pub mod credits;
 mod entries;
 pub mod erasure;
+pub mod generations;
 pub mod keys;
 mod providers;
+pub mod reconciliations;
 
 /// Answers `/v1/admin/…`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
@@ -50,6 +52,12 @@ async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, P
         ("PUT", ["v1", "admin", "chains", _]) => put_chain(backend, request, name).await,
         ("DELETE", ["v1", "admin", "chains", _]) => remove_chain(backend, request, name).await,
         ("DELETE", ["v1", "admin", "accounts", id, "content"]) => erasure::erase_content(backend, request, id).await,
+        ("GET", ["v1", "admin", "generations", id]) => generations::show(backend, id).await,
+        ("GET", ["v1", "admin", "accounts", id, "reconciliation"]) => reconciliations::one(backend, id).await,
+        ("GET", ["v1", "admin", "reconciliations"]) => reconciliations::page(backend, request).await,
+        ("POST", ["v1", "admin", "generations", id, "retry"]) => generations::retry(backend, request, caller, id).await,
+        ("POST", ["v1", "admin", "generations", id, "release"]) => generations::release(backend, request, caller, id).await,
+        ("POST", ["v1", "admin", "generations", id, "charge"]) => generations::charge(backend, request, caller, id).await,
         _ => Err(endpoint::no_route(request)),
     }
 }

@@ -2,7 +2,7 @@
 
 use futures_util::future::{try_join, try_join_all};
 use secrecy::ExposeSecret as _;
-use shared::api::{KeyHealth, KeyHealthView, ProviderSource, ProviderView};
+use shared::api::{FailurePolicyView, KeyHealth, KeyHealthView, ProviderSource, ProviderView};
 use shared::backend::Backend;
 use shared::catalog::Catalog;
 use shared::catalog::manifest::Manifest;
@@ -38,6 +38,7 @@ async fn view(backend: &Backend, catalog: &Catalog, provider: &Manifest) -> Resu
         waiting,
         health: states.iter().map(|(key, state)| health(backend, key, state)).collect(),
         billing: provider.billing,
+        refund_policy: FailurePolicyView::all(&provider.policies),
         result_lifetime_s: provider.times.result_lifetime_s,
         submit_repeat_safe: provider.submit_repeat_safe,
         models: of_it.map(|model| model.spec.name.clone()).collect(),

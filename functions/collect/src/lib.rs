@@ -29,6 +29,7 @@ pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
         | Message::Account { .. }
         | Message::EraseAsset { .. }
         | Message::EraseAccount { .. }
+        | Message::Reconcile { .. }
         | Message::Sweep { .. }) => {
             tracing::error!(message = ?other, "not a collect message; dropped");
             Ok(())

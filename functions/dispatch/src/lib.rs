@@ -34,6 +34,7 @@ pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
         | Message::Account { .. }
         | Message::EraseAsset { .. }
         | Message::EraseAccount { .. }
+        | Message::Reconcile { .. }
         | Message::Sweep { .. }) => {
             tracing::error!(message = ?other, "not a dispatch message; dropped");
             Ok(())

@@ -13,8 +13,7 @@ use shared::generation::{Candidate, Generation, Input, Order};
 use shared::idempotency::{IdempotencyClaim, key_reused};
 use shared::ids::{AccountId, GenerationId};
 use shared::ledger::{LimitReached, Refusal, Whose};
-use shared::lifecycle::{Event, Send, Unchanged};
-use shared::messages::Outgoing;
+use shared::lifecycle::{Event, Unchanged};
 use shared::price::Cost;
 use shared::store::Accepted;
 
@@ -58,24 +57,7 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     let understood = json!({"model": asked.model, "params": asked.params, "quote": asked.quote});
     let claim = IdempotencyClaim::of(request, account, &understood)?;
     let accepted = match prepare(backend, caller, &asked).await {
-        Ok(generation) => {
-            let accepted = match backend.store.accept(&generation, claim.as_ref(), generation.created_at).await {
-                Ok(accepted) => accepted,
-                // The answer was lost, or the transaction: the ledger knows which.
-                Err(error) => match backend.store.accepted(&generation).await {
-                    Ok(Some(accepted)) => accepted,
-                    Ok(None) | Err(_) => return Err(error.into()),
-                },
-            };
-            if let Accepted::New(_) = accepted {
-                let dispatch = Send::Dispatch { after: SignedDuration::ZERO };
-                let dispatch = Outgoing::of(dispatch, generation.id, account, generation.created_at);
-                backend.send_or_leave_to_the_poll(&dispatch).await;
-                let (id, cost) = (generation.id, generation.hold.get());
-                tracing::info!(generation = %id, %account, model = generation.order.model, cost, "accepted");
-            }
-            answer(accepted)?
-        }
+        Ok(generation) => answer(backend.accept(&generation, claim.as_ref(), None).await?)?,
         // A repeated request gets its first answer even if it would be refused today.
         Err(problem) => match &claim {
             Some(claim) => match backend.store.earlier_generation(claim, backend.now()).await? {

@@ -23,6 +23,8 @@ use shared::outcome::Report;
 use shared::provider::{Provider, kept_results};
 use shared::store::DueRecord;
 
+mod books;
+
 /// Everything that is asked of a provider about one job, in one go.
 const ASK_LIMIT: Duration = Duration::from_secs(40);
 /// Stopping a job that has expired.
@@ -36,14 +38,27 @@ type Error = Box<dyn std::error::Error + std::marker::Send + Sync>;
 pub enum Trigger {
     /// Messages.
     Queue(SqsEvent),
+    /// Once a day.
+    Daily { daily: Daily },
     /// The minute's tick.
     Tick(Box<EventBridgeEvent<Value>>),
 }
 
-/// Handles the tick, or a batch of poll messages.
+/// What is to be done once a day, as the schedule's input says.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Daily {
+    /// See whether the books of all accounts are right.
+    Reconcile,
+}
+
+/// Handles a schedule, or a batch of poll messages.
 pub async fn handle(backend: &Backend, trigger: Trigger) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     match trigger {
         Trigger::Tick(_) => Box::pin(tick(backend)).await.map(|()| SqsBatchResponse::default()),
+        Trigger::Daily { daily: Daily::Reconcile } => {
+            Ok(books::every_account(backend).await.map(|()| SqsBatchResponse::default())?)
+        }
         Trigger::Queue(event) => Ok(batch::each(event, async |message| match message {
             Message::Sweep { shard, before } => sweep(backend, shard, before).await,
             Message::Nudge { generation, due_at } => Box::pin(nudge(backend, generation, due_at)).await,
@@ -52,6 +67,7 @@ pub async fn handle(backend: &Backend, trigger: Trigger) -> Result<SqsBatchRespo
                 Ok(Box::pin(erasure::asset_is_due(backend, account, asset, due_at)).await?)
             }
             Message::EraseAccount { account, due_at } => Ok(Box::pin(erasure::account_is_due(backend, account, due_at)).await?),
+            Message::Reconcile { accounts } => Box::pin(books::look(backend, &accounts)).await,
             other @ (Message::Dispatch { .. } | Message::Collect { .. }) => {
                 tracing::error!(message = ?other, "not a poll message; dropped");
                 Ok(())

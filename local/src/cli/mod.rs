@@ -21,6 +21,7 @@ mod credits;
 mod demo;
 mod dev;
 mod erase;
+mod generation;
 mod key;
 mod key_bootstrap;
 mod ledger;
@@ -29,6 +30,7 @@ mod progress;
 mod provider_facts;
 mod provider_setup;
 mod providers;
+mod reconcile;
 mod trial;
 mod trial_params;
 mod trial_report;
@@ -60,6 +62,11 @@ enum Command {
     Catalog(catalog::Catalog),
     /// Show how the providers of a running darkroom stand: keys, limits, load, health.
     Providers(providers::Providers),
+    /// Look at a generation of a running darkroom, send it on, or end it by hand.
+    #[command(subcommand)]
+    Generation(generation::Generation),
+    /// See whether the books of a running darkroom are right: exits with 0 if so, 1 if not, 2 if it could not be found out.
+    Reconcile(reconcile::Reconcile),
     /// Set up a provider's key and webhook secret.
     Provider(provider_setup::Provider),
     /// Accounts of a running darkroom: open, look at, change, suspend.
@@ -149,6 +156,8 @@ pub async fn run() -> ExitCode {
         Some(Command::Models(models)) => models::run(&models),
         Some(Command::Catalog(command)) => catalog::run(command).await,
         Some(Command::Providers(providers)) => providers::run(&providers).await,
+        Some(Command::Reconcile(reconcile)) => return reconcile::run(&reconcile).await,
+        Some(Command::Generation(command)) => generation::run(command).await,
         Some(Command::Provider(provider)) => provider_setup::run(provider).await,
         Some(Command::Account(command)) => account::run(command).await,
         Some(Command::Key(command)) => key::run(command).await,

@@ -205,6 +205,7 @@ fn next_step(class: FailureClass, provider: &str, kind: MediaKind) -> String {
         }
         FailureClass::Canceled => "it was canceled; run the command again".to_owned(),
         FailureClass::Internal => "a fault of darkroom's own: run it with `--log debug` and report what is logged".to_owned(),
+        FailureClass::Resolved => "an operator ended it: ask whoever runs this darkroom why".to_owned(),
     }
 }
 

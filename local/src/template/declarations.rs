@@ -166,7 +166,9 @@ impl<'a> Reader<'a> {
             "Schedule" => {
                 let properties: ScheduleProperties = self.required(event, &path, "Properties")?;
                 let every = rate(&properties.schedule).map_err(|problem| invalid(&path, problem))?;
-                function.schedules.push(Schedule { name: format!("{}{name}", function.logical_id), every });
+                let input = properties.input.map(|input| serde_json::from_str(&input)).transpose();
+                let input = input.map_err(|error| invalid(&path, format!("`Input` is not JSON: {error}")))?;
+                function.schedules.push(Schedule { name: format!("{}{name}", function.logical_id), every, input });
             }
             _ => {
                 return Err(invalid(&path, format!("an event of type `{kind}` cannot run locally")));
@@ -324,6 +326,7 @@ impl SqsProperties {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct ScheduleProperties {
     schedule: String,
+    input: Option<String>,
     #[serde(rename = "Description")]
     _description: Option<String>,
 }

@@ -80,6 +80,8 @@ pub struct QueueSource {
 pub struct Schedule {
     pub name: String,
     pub every: Duration,
+    /// The whole event, in place of EventBridge's own.
+    pub input: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

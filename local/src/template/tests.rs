@@ -55,6 +55,12 @@ fn the_routes_of_the_api_are_these() {
             "DELETE /v1/admin/accounts/{account}/keys/{key} -> admin",
             "POST /v1/admin/accounts/{account}/keys/{key}/rotate -> admin",
             "GET /v1/admin/catalog -> admin",
+            "GET /v1/admin/generations/{id} -> admin",
+            "POST /v1/admin/generations/{id}/retry -> admin",
+            "POST /v1/admin/generations/{id}/release -> admin",
+            "POST /v1/admin/generations/{id}/charge -> admin",
+            "GET /v1/admin/accounts/{account}/reconciliation -> admin",
+            "GET /v1/admin/reconciliations -> admin",
             "GET /v1/admin/providers -> admin",
             "GET /v1/admin/providers/{name} -> admin",
             "PUT /v1/admin/providers/{name} -> admin",
@@ -152,7 +158,13 @@ fn the_rest_of_the_template_is_typed() {
     let authorizer = Authorizer { function: "AuthorizeFunction".to_owned(), header: "authorization".to_owned(), ttl };
     assert_eq!(template.authorizer, Some(authorizer));
     let poll = &template.functions[function(&template, "poll")];
-    assert_eq!(poll.schedules, [Schedule { name: "PollFunctionTick".to_owned(), every: Duration::from_secs(60) }]);
+    let (tick, daily) = ("PollFunctionTick".to_owned(), "PollFunctionDaily".to_owned());
+    let input = Some(serde_json::json!({"daily": "reconcile"}));
+    let schedules = [
+        Schedule { name: tick, every: Duration::from_secs(60), input: None },
+        Schedule { name: daily, every: Duration::from_secs(86_400), input },
+    ];
+    assert_eq!(poll.schedules, schedules);
     assert_eq!(template.functions[function(&template, "collect")].memory_mb, 1024);
     let key = |hash: &str, range: &str| Key { hash: hash.to_owned(), range: Some(range.to_owned()) };
     assert_eq!(template.table.key, key("pk", "sk"));
@@ -181,6 +193,7 @@ fn what_cannot_run_locally_is_refused_with_its_place() {
         ("!Ref DispatchQueue", "!Ref Nowhere", "`Nowhere`, which is neither a resource nor a parameter"),
         ("!Ref DispatchQueue", "!Ref Logs", "`AWS::Logs::LogGroup`, which has no local counterpart"),
         ("rate(1 minute)", "cron(0 * * * ? *)", "a cron schedule cannot run locally"),
+        (r#"{"daily": "reconcile"}"#, "daily", "`Input` is not JSON"),
         ("rate(1 minute)", "rate(1 minutes)", "is not a schedule"),
         ("BatchSize: 5", "FilterCriteria: {}", "unknown field `FilterCriteria`"),
         ("BatchSize: 5", "BatchSize: 100", "batch size of 100"),

@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use crate::catalog::entry::{CatalogEntry, CatalogKind};
 use crate::catalog::manifest::Billing;
+use crate::failure::{Charge, FailureClass, Policies};
+use crate::ids::AccountId;
 use crate::pool::KeyLimits;
+use crate::reconcile::Reconciliation;
 
 /// A provider, model or chain was put or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -90,12 +93,32 @@ pub struct ProviderView {
     /// One for each key.
     pub health: Vec<KeyHealthView>,
     pub billing: Billing,
+    /// What each class of failure costs the customer.
+    pub refund_policy: Vec<FailurePolicyView>,
     /// How long finished results can be fetched from it, in seconds.
     pub result_lifetime_s: u32,
     /// Submitting twice costs nothing.
     pub submit_repeat_safe: bool,
     /// The catalog names of its models.
     pub models: Vec<String>,
+}
+
+/// What one class of failure costs the customer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FailurePolicyView {
+    pub class: FailureClass,
+    /// None of the hold, or the full price. What ends while it is queued costs nothing in any case.
+    pub charge: Charge,
+    /// The provider's manifest says so; else it is the default.
+    pub is_own: bool,
+}
+
+impl FailurePolicyView {
+    /// What a provider's failures cost, by class.
+    pub fn all(policies: &Policies) -> Vec<Self> {
+        let by_policy = FailureClass::ALL.into_iter().filter(|class| *class != FailureClass::Resolved);
+        by_policy.map(|class| Self { class, charge: policies.of(class).charge, is_own: policies.is_own(class) }).collect()
+    }
 }
 
 /// Where a provider's manifest comes from.
@@ -128,4 +151,16 @@ pub enum KeyHealth {
     Paused,
     /// The provider does not answer.
     OutOfOrder,
+}
+
+/// `GET /v1/admin/reconciliations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReconciliationList {
+    /// The newest account first; fewer than asked for when they take long.
+    pub reconciliations: Vec<Reconciliation>,
+    /// Accounts that are too large to be looked at within a request; the daily look has more time.
+    #[schema(value_type = Vec<String>)]
+    pub unchecked: Vec<AccountId>,
+    /// Give it as `cursor` for the next page; null on the last one.
+    pub next_cursor: Option<String>,
 }

@@ -135,6 +135,8 @@ pub struct GenerationView {
     /// What was charged: 0 until it ends.
     #[schema(value_type = u64)]
     pub charged: Credits,
+    /// What was charged in the end, and why so much; null until it ends.
+    pub charge: Option<ChargeView>,
     /// Empty until it succeeds.
     pub results: Vec<ResultView>,
     /// Why it failed.
@@ -148,6 +150,13 @@ pub struct GenerationView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub cancel_requested_at: Option<Timestamp>,
+    /// Set when an operator ended it by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<ResolutionView>,
+    /// The ended generation that an operator had made once more by this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub retry_of: Option<GenerationId>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -156,6 +165,44 @@ pub struct GenerationView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub erased_at: Option<Timestamp>,
+}
+
+/// What a generation cost in the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ChargeView {
+    /// What was charged; the rest of the hold was given back.
+    #[schema(value_type = u64)]
+    pub credits: Credits,
+    pub reason: ChargeReason,
+}
+
+/// Why a generation cost what it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeReason {
+    /// It was made: the full price.
+    Delivered,
+    /// Fewer results came than were ordered: each of them costs its price.
+    FewerResults,
+    /// It failed, and this kind of failure is not charged.
+    NotChargedOnFailure,
+    /// It failed or was canceled, and the provider bills that: the full price.
+    BilledByProvider,
+    /// It was canceled, and nothing is billed for it.
+    Canceled,
+    /// An operator decided it: see `resolution`.
+    Operator,
+}
+
+/// An operator's end of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResolutionView {
+    /// What became of the hold: none of it was charged, or the full price.
+    pub charge: Charge,
+    /// In the operator's words.
+    pub reason: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
 }
 
 /// One attempt.
@@ -261,11 +308,18 @@ impl GenerationView {
             attempts: generation.attempts.iter().map(AttemptView::of).collect(),
             cost: generation.hold,
             charged: Credits::ZERO,
+            charge: charge(generation),
             results: Vec::new(),
             error: None,
             unconfirmed: None,
             late_results: generation.late_results().iter().map(view).collect(),
             cancel_requested_at: generation.cancel_requested_at,
+            resolution: generation.resolution.as_ref().map(|resolution| ResolutionView {
+                charge: resolution.charge,
+                reason: resolution.note.reason.clone(),
+                at: resolution.at,
+            }),
+            retry_of: generation.retry_of,
             created_at: generation.created_at,
             finished_at: None,
             erased_at: None,
@@ -289,6 +343,25 @@ impl GenerationView {
         }
         out
     }
+}
+
+fn charge(generation: &Generation) -> Option<ChargeView> {
+    let (credits, own) = match &generation.state {
+        State::Queued { .. }
+        | State::Claimed { .. }
+        | State::Running { .. }
+        | State::Unconfirmed { .. }
+        | State::Collecting { .. } => return None,
+        State::Succeeded { charged, .. } if *charged < generation.hold => (*charged, ChargeReason::FewerResults),
+        State::Succeeded { charged, .. } => (*charged, ChargeReason::Delivered),
+        State::Failed { charged, .. } | State::Canceled { charged, .. } if *charged > Credits::ZERO => {
+            (*charged, ChargeReason::BilledByProvider)
+        }
+        State::Failed { charged, .. } => (*charged, ChargeReason::NotChargedOnFailure),
+        State::Canceled { charged, .. } => (*charged, ChargeReason::Canceled),
+    };
+    let reason = if generation.resolution.is_some() { ChargeReason::Operator } else { own };
+    Some(ChargeView { credits, reason })
 }
 
 /// The table keeps no order of members: by name they come the same way each time.

@@ -5,6 +5,7 @@ use crate::catalog::Params;
 mod account;
 mod accounts;
 mod admin;
+mod by_hand;
 mod credits;
 mod erasure;
 mod generations;
@@ -17,13 +18,15 @@ mod quotes;
 pub use account::{AccountView, EndingView, EntryView, LedgerView};
 pub use accounts::{AccountList, ActionList, ActionView, ChangeAccount, ChangeLimits, CreateAccount};
 pub use admin::{
-    CatalogChange, CatalogEntryList, CatalogEntryView, KeyHealth, KeyHealthView, ProviderList, ProviderSource, ProviderView,
+    CatalogChange, CatalogEntryList, CatalogEntryView, FailurePolicyView, KeyHealth, KeyHealthView, ProviderList, ProviderSource,
+    ProviderView, ReconciliationList,
 };
+pub use by_hand::{AttemptKeyView, FundsOfGrant, FundsView, GenerationActionView, OperatorsGeneration, WithReason};
 pub use credits::{AddCredits, AddedCredits};
 pub use erasure::ErasureView;
 pub use generations::{
-    AttemptError, AttemptView, CreateGeneration, CreatedGeneration, ErrorView, GenerationList, GenerationView, ResultView,
-    Status, UnconfirmedView,
+    AttemptError, AttemptView, ChargeReason, ChargeView, CreateGeneration, CreatedGeneration, ErrorView, GenerationList,
+    GenerationView, ResolutionView, ResultView, Status, UnconfirmedView,
 };
 pub use keys::{CreateKey, CreatedKey, KeyList, KeyView, RotateKey};
 pub use media::{AssetSource, AssetStatus, AssetView, CreateUpload, CreatedUpload};
@@ -49,6 +52,7 @@ mod tests {
         assert!(CreateGeneration::shape().check("", given.as_object().expect("an object")).is_ok());
         assert!(CreateQuote::shape().check("", given.as_object().expect("an object")).is_ok());
         let given = serde_json::json!({"content_type": "image/png", "bytes": 1});
+        assert!(WithReason::shape().check("", given.as_object().expect("an object")).is_err());
         assert!(CreateUpload::shape().check("", given.as_object().expect("an object")).is_ok());
         let nothing = serde_json::Map::new();
         for shape in [CreateAccount::shape(), ChangeAccount::shape(), CreateKey::shape(), RotateKey::shape()] {

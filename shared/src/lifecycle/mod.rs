@@ -1,17 +1,18 @@
 //! What may happen to a generation: `decide` takes the record, one event and the time, and says what to write and what to send.
 //!
 //! Pure: no clock, no network. Every event may come twice, late or out of order; whatever does not apply leaves the record as it is
-//! and says why ([`Unchanged`]). Money moves in two places only: a hold is closed by a charge on `Stored`, or by what the failure
-//! policy says on a failure or cancellation; both are moves into a terminal state, from which there is no way back.
+//! and says why ([`Unchanged`]). Money moves in three places only: a hold is closed by a charge on `Stored`, by what the failure policy
+//! says on a failure or cancellation, or by an operator's word; all are moves into a terminal state, from which there is no way back.
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::failure::{Failure, Policies};
+use crate::failure::{Charge, Failure, Policies};
 use crate::generation::{Ambiguity, AttemptResult, Generation, Job, Outcome, StoredResult};
 use crate::ids::AssetId;
-use crate::ledger::Posting;
+use crate::ledger::{Note, Posting};
 use crate::pool::{KeyId, Waiting};
 
+mod by_hand;
 mod collection;
 mod erasure;
 mod step;
@@ -123,6 +124,10 @@ pub enum Event {
     EraseResult { asset: AssetId },
     /// `due_at` has passed.
     Due,
+    /// An operator ends it, whatever it waits for: the hold is released, or charged in full.
+    Resolve { charge: Charge, note: Note },
+    /// An operator wants it to go on at once. Of an unconfirmed one the operator vouches by this that the provider does not have the job.
+    RetryNow,
 }
 
 /// What to write in one transaction, and what to send after it.
@@ -197,6 +202,8 @@ pub fn decide(generation: &Generation, event: &Event, rules: &Rules, now: Timest
         Event::Erased => step.erased(),
         Event::EraseResult { asset } => step.erase_result(*asset),
         Event::Due => step.due(),
+        Event::Resolve { charge, note } => step.resolve(*charge, note),
+        Event::RetryNow => step.retry_now(),
     }
 }
 

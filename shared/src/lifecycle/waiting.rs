@@ -109,7 +109,8 @@ impl Step<'_> {
             | FailureClass::ResultLost
             | FailureClass::Expired
             | FailureClass::Canceled
-            | FailureClass::Internal => self.rules.max_attempts,
+            | FailureClass::Internal
+            | FailureClass::Resolved => self.rules.max_attempts,
         };
         match retry {
             Retry::Same if here < most => {

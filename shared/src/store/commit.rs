@@ -5,22 +5,31 @@ use jiff::Timestamp;
 use super::accounts::{PostOutcome, remember};
 use super::items;
 use super::transact::{Conflict, Role, Write, Written};
-use super::{Accepted, CommitError, Store, StoreError};
+use super::{Accepted, Action, CommitError, Store, StoreError};
 use crate::api::CreatedGeneration;
 use crate::assets::Asset;
 use crate::credits::Credits;
 use crate::generation::{Funds, Generation};
-use crate::idempotency::{Earlier, IdempotencyClaim};
+use crate::idempotency::{Earlier, IdempotencyClaim, IdempotencyRecord};
 use crate::ledger::{Account, Posted, Posting};
 use crate::lifecycle::Decision;
 use crate::pool::PoolChange;
 
+/// What is written together with a change that an operator makes by hand.
+#[derive(Debug)]
+pub struct ByHand<'a> {
+    pub action: &'a Action,
+    /// The request's claim on its key, and what is remembered of it.
+    pub remembered: Option<(&'a IdempotencyClaim, IdempotencyRecord)>,
+}
+
 impl Store {
-    /// Writes a new generation, its hold, the account and the idempotency record, all or nothing.
+    /// Writes a new generation, its hold, the account, the idempotency record and the operator's action, if one had it made, all or nothing.
     pub async fn accept(
         &self,
         generation: &Generation,
         claim: Option<&IdempotencyClaim>,
+        action: Option<&Action>,
         now: Timestamp,
     ) -> Result<Accepted, StoreError> {
         let hold = Posting::Hold { generation: generation.id, amount: generation.hold, key: generation.funds.key };
@@ -32,6 +41,9 @@ impl Store {
                 let created = created(generation, before, posted, now);
                 let answer = serde_json::to_value(created).unwrap_or_default();
                 writes.push(remember(claim, &claim.record(generation.id, answer, now), now)?);
+            }
+            if let Some(action) = action {
+                writes.push(Write::new(Role::Action, items::action(action)?));
             }
             Ok(writes)
         };
@@ -107,8 +119,15 @@ impl Store {
         Ok(record.map(|record| if record.payload == claim.payload { Earlier::Same(record) } else { Earlier::Other }))
     }
 
-    /// Writes a decision and what it means for a provider's pool, if the generation and the pool are still as they were when it was decided.
-    pub async fn commit(&self, decision: &Decision, pool: &[PoolChange], now: Timestamp) -> Result<(), CommitError> {
+    /// Writes a decision, what it means for a provider's pool, and what belongs to it when an operator made it, if the generation and the pool
+    /// are still as they were when it was decided.
+    pub async fn commit(
+        &self,
+        decision: &Decision,
+        pool: &[PoolChange],
+        by_hand: Option<&ByHand<'_>>,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
         let next = &decision.next;
         let others = || -> Result<Vec<Write>, StoreError> {
             let item = items::generation(next, self.due_shards)?;
@@ -122,6 +141,12 @@ impl Store {
             }
             for change in pool {
                 writes.extend(super::pool::writes(change)?);
+            }
+            if let Some(ByHand { action, remembered }) = by_hand {
+                writes.push(Write::new(Role::Action, items::action(action)?));
+                if let Some((claim, record)) = remembered {
+                    writes.push(remember(claim, record, now)?);
+                }
             }
             Ok(writes)
         };
@@ -171,6 +196,9 @@ impl Store {
 
 impl CommitError {
     fn of(conflicts: &[Conflict]) -> Self {
+        if conflicts.iter().any(|conflict| matches!(conflict.role, Role::Action | Role::Idempotency)) {
+            return Self::Repeated;
+        }
         let only_pool = conflicts.iter().all(|conflict| conflict.role == Role::Pool);
         if only_pool { Self::PoolChanged } else { Self::Stale }
     }

@@ -188,6 +188,13 @@ impl Store {
         Ok(Some(Page { items, next }))
     }
 
+    /// What operators did to one thing of an account, oldest first.
+    pub async fn actions_about(&self, account: AccountId, about: &str) -> Result<Vec<Action>, StoreError> {
+        let items = self.items_of(account, items::ACTIONS).await?;
+        let actions = items.into_iter().map(items::read::<Action>);
+        actions.filter(|action| action.as_ref().map_or(true, |action| action.about == about)).collect()
+    }
+
     /// Everything of one kind in an account's own partition, by sort key.
     pub(super) async fn items_of(&self, account: AccountId, prefix: &str) -> Result<Vec<items::Item>, StoreError> {
         let (mut all, mut start) = (Vec::new(), None);

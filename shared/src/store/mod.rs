@@ -10,6 +10,7 @@ use crate::ledger::{Account, Refusal};
 use aws_sdk_dynamodb::Client;
 
 mod accounts;
+mod books;
 mod catalog;
 mod commit;
 mod erasure;
@@ -21,6 +22,8 @@ mod rate_limits;
 mod read;
 mod transact;
 
+pub use books::EntryCursor;
+pub use commit::ByHand;
 pub use erasure::Owned;
 pub use keys::{Action, FiledKey, USE_NOTED_EVERY};
 pub use ledger::LedgerFilter;
@@ -112,6 +115,9 @@ pub enum CommitError {
     /// The provider's pool has changed since it was looked at; the generation has not.
     #[error("the provider's pool has changed meanwhile")]
     PoolChanged,
+    /// The same request of an operator was written meanwhile.
+    #[error("the same request was written meanwhile")]
+    Repeated,
     /// The table failed; whether it wrote is not known.
     #[error(transparent)]
     Store(#[from] StoreError),

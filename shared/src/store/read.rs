@@ -129,6 +129,11 @@ impl Store {
         self.list(items::ACCOUNTS.to_owned(), start, limit, AccountId::to_string).await.map(Some)
     }
 
+    /// The cursor of the accounts after this one.
+    pub fn cursor_after(account: AccountId) -> String {
+        URL_SAFE_NO_PAD.encode(account.to_string())
+    }
+
     /// The shards of the due index.
     pub fn due_shards(&self) -> std::ops::Range<u32> {
         0..self.due_shards.max(1)

@@ -145,5 +145,5 @@ async fn accept(world: &World, store: &Store, account: AccountId) -> Accepted {
     let cost = Credits::new(5).expect("small");
     let due_at = now + SignedDuration::from_secs(60);
     let generation = Generation::accept(GenerationId::from_parts(unix_ms, random), account, order, cost, None, now, due_at);
-    store.accept(&generation, None, now).await.expect("the table answers")
+    store.accept(&generation, None, None, now).await.expect("the table answers")
 }

@@ -213,6 +213,32 @@ async fn erasure(judge: &mut Judge<'_>, asset: &str, done: &str, canceled: &str)
     judge.send(one, delete(&format!("/v1/admin/accounts/{}/content", world.account)), 202).await;
 }
 
+/// Generations by hand, and the books.
+async fn operators(judge: &mut Judge<'_>, ended: &str) {
+    let world = judge.world;
+    let get = |path: &str| world.request(Method::GET, path);
+    let reason = json!({"reason": "a test"});
+    let show = "GET /v1/admin/generations/{id}";
+    judge.send(show, get(&format!("/v1/admin/generations/{ended}")), 200).await;
+    judge.send(show, get("/v1/admin/generations/none"), 404).await;
+    for (what, status) in [("release", 200), ("charge", 200), ("retry", 200)] {
+        let id = world.create("flux-schnell", "slow [[delay=5m]]").await;
+        world.phase(&id, "running").await;
+        let operation = format!("POST /v1/admin/generations/{{id}}/{what}");
+        let post = |id: &str, body: &Value| world.request(Method::POST, &format!("/v1/admin/generations/{id}/{what}")).json(body);
+        judge.send(&operation, post(&id, &json!({})), 422).await;
+        judge.send(&operation, post(&id, &reason), status).await;
+        judge.send(&operation, post(ended, &reason), if what == "retry" { 202 } else { 409 }).await;
+        judge.send(show, get(&format!("/v1/admin/generations/{id}")), 200).await;
+        judge.send("GET /v1/generations/{id}", get(&format!("/v1/generations/{id}")), 200).await;
+    }
+    let one = "GET /v1/admin/accounts/{account}/reconciliation";
+    judge.send(one, get(&format!("/v1/admin/accounts/{}/reconciliation", world.account)), 200).await;
+    judge.send(one, get("/v1/admin/accounts/none/reconciliation"), 404).await;
+    judge.send("GET /v1/admin/reconciliations", get("/v1/admin/reconciliations?limit=1"), 200).await;
+    judge.send("GET /v1/admin/reconciliations", get("/v1/admin/reconciliations?limit=0"), 422).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_as_described() {
     let world = World::start().await;
@@ -284,6 +310,7 @@ async fn every_answer_is_as_described() {
     judge.send("GET /v1/models", get("/v1/models"), 200).await;
     administration(&mut judge).await;
     accounts(&mut judge).await;
+    operators(&mut judge, failed).await;
     erasure(&mut judge, asset, done["id"].as_str().expect("an id"), running).await;
 
     let mut missed: BTreeSet<&str> = judge.operations.keys().map(String::as_str).collect();

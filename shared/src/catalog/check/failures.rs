@@ -11,6 +11,9 @@ use crate::failure::FailureClass;
 pub(super) fn list(place: &Place<'_>, rules: &[FailureRule]) -> Checked {
     for (index, rule) in rules.iter().enumerate() {
         let at = place.index(index);
+        if rule.class == FailureClass::Resolved {
+            return at.key("class").refuse("`resolved` is what operators do by hand: no error of a provider means it");
+        }
         for (number, status) in rule.status.iter().enumerate() {
             http_status(&at.key("status").index(number), *status)?;
         }

@@ -6,6 +6,7 @@ use url::{Host, Url};
 use super::place::Place;
 use super::{Checked, apis, calls, failures, templates};
 use crate::catalog::manifest::{HttpProvider, Manifest, Times};
+use crate::failure::FailureClass;
 
 /// It stands in the path of callbacks.
 const MAX_NAME_CHARS: usize = 32;
@@ -26,6 +27,9 @@ pub(super) fn provider(top: &Place<'_>, manifest: &Manifest) -> Checked {
     }
     version(&top.key("version"), manifest.version)?;
     times(&top.key("times"), &manifest.times)?;
+    if manifest.policies.is_own(FailureClass::Resolved) {
+        return top.key("policies").key("resolved").refuse("what operators do by hand follows their word alone: leave it out");
+    }
     match manifest.http() {
         Some(own) => http(&top.key("transport.http"), name, own),
         None => Ok(()),

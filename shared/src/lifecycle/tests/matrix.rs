@@ -32,7 +32,10 @@ const QUEUED: &str = "
     ? erased                 -> not yet
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +60s due               -> queued, dispatch in 0s, due 60s";
+    ? +60s due               -> queued, dispatch in 0s, due 60s
+    ? let_go                 -> failed resolved, release 7
+    ? bill                   -> failed resolved, charge 7 of 7
+    ? +5s retry_now          -> queued, dispatch in 0s, due 60s";
 
 const QUEUED_AGAIN: &str = "
     claim                    -> submitting, due 30s
@@ -59,7 +62,10 @@ const QUEUED_AGAIN: &str = "
     ? erased                 -> not yet
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +62s due               -> queued, dispatch in 0s, due 62s";
+    ? +62s due               -> queued, dispatch in 0s, due 62s
+    ? let_go                 -> failed resolved, release 7
+    ? bill                   -> failed resolved, charge 7 of 7
+    ? retry_now              -> queued, dispatch in 0s, due 60s";
 
 const SUBMITTING: &str = "
     claim                    -> submitting, due 30s
@@ -87,7 +93,10 @@ const SUBMITTING: &str = "
     ? erased                 -> not yet
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +30s due               -> unconfirmed, due 300s";
+    ? +30s due               -> unconfirmed, due 300s
+    ? let_go                 -> failed resolved, release 7
+    ? bill                   -> failed resolved, charge 7 of 7
+    ? retry_now              -> not yet";
 
 const RUNNING: &str = "
     claim                    -> submitting, due 30s
@@ -119,7 +128,10 @@ const RUNNING: &str = "
     ? erased                 -> not yet
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +10s due               -> already so";
+    ? +10s due               -> already so
+    ? let_go                 -> failed resolved, release 7
+    ? bill                   -> failed resolved, charge 7 of 7
+    ? retry_now              -> running, nudge in 0s, due 0s";
 
 const UNCONFIRMED: &str = "
     claim                    -> submitting, due 30s
@@ -148,7 +160,10 @@ const UNCONFIRMED: &str = "
     ? erased                 -> not yet
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +300s due              -> failed expired, release 7";
+    ? +300s due              -> failed expired, release 7
+    ? let_go                 -> failed resolved, release 7
+    ? bill                   -> failed resolved, charge 7 of 7
+    ? retry_now              -> queued, dispatch in 0s, due 60s";
 
 const COLLECTING: &str = "
     claim                    -> submitting, due 30s
@@ -177,7 +192,10 @@ const COLLECTING: &str = "
     ? erased                 -> not yet
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +60s due               -> collecting, try 0, collect, due 60s";
+    ? +60s due               -> collecting, try 0, collect, due 60s
+    ? let_go                 -> failed resolved, release 7, collect, due 60s, late 1 collecting, try 0
+    ? bill                   -> failed resolved, charge 7 of 7, collect, due 60s, late 1 collecting, try 0
+    ? retry_now              -> collecting, try 0, collect, due 60s";
 
 const SUCCEEDED: &str = "
     claim                    -> submitting, due 30s
@@ -205,7 +223,11 @@ const SUCCEEDED: &str = "
     ? erase                  -> succeeded, erasing, due 60s
     ? erased                 -> not yet
     ? erase_result           -> succeeded, 1 erased
-    ? +9999s due             -> not yet";
+    ? +9999s due             -> not yet
+
+    ? let_go                 -> too late
+    ? bill                   -> too late
+    ? retry_now              -> too late";
 
 const FAILED: &str = "
     claim                    -> submitting, due 30s
@@ -232,7 +254,11 @@ const FAILED: &str = "
     ? erase                  -> failed moderated, erasing, due 60s
     ? erased                 -> not yet
     ? erase_result           -> already so
-    ? +9999s due             -> not yet";
+    ? +9999s due             -> not yet
+
+    ? let_go                 -> too late
+    ? bill                   -> too late
+    ? retry_now              -> too late";
 
 const CANCELED: &str = "
     claim                    -> submitting, due 30s
@@ -260,7 +286,11 @@ const CANCELED: &str = "
     ? erase                  -> canceled, erasing, due 60s
     ? erased                 -> not yet
     ? erase_result           -> already so
-    ? +9999s due             -> not yet";
+    ? +9999s due             -> not yet
+
+    ? let_go                 -> too late
+    ? bill                   -> too late
+    ? retry_now              -> too late";
 
 /// The late result is under way, the generation is over: only the copying goes on.
 const LATE: &str = "
@@ -291,7 +321,21 @@ const LATE: &str = "
     ? erased                 -> not yet
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +60s due               -> failed moderated, collect, due 60s, late 1 collecting, try 0";
+    ? +60s due               -> failed moderated, collect, due 60s, late 1 collecting, try 0
+    ? let_go                 -> too late
+    ? bill                   -> too late
+    ? retry_now              -> too late";
+
+const RESOLVED: &str = "
+    claim                    -> submitting, due 30s
+    let_go                   -> failed resolved, release 7
+    let_go                   -> already so
+    bill                     -> too late
+    retry_now                -> too late
+    cancel                   -> too late
+    accepted 1               -> too late
+    ? stored 1               -> failed resolved, file 1, late 1 stored
+    succeeded 1              -> failed resolved, collect, due 60s, late 1 collecting, try 0";
 
 /// Nothing that comes brings content back.
 const ERASING: &str = "
@@ -321,7 +365,10 @@ const ERASING: &str = "
     ? erased                 -> failed moderated, erased, due 90s
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +60s due               -> already so";
+    ? +60s due               -> already so
+    ? let_go                 -> too late
+    ? bill                   -> too late
+    ? retry_now              -> too late";
 
 const ERASED: &str = "
     claim                    -> submitting, due 30s
@@ -352,14 +399,29 @@ const ERASED: &str = "
     ? +90s erased            -> failed moderated, erased
     ? erase_result           -> already so
     ? due                    -> not yet
-    ? +90s due               -> already so";
+    ? +90s due               -> already so
+    ? let_go                 -> too late
+    ? bill                   -> too late
+    ? retry_now              -> too late";
 
 #[test]
 fn every_event_has_its_answer_in_every_state() {
     let mut tried = BTreeSet::new();
-    for script in
-        [QUEUED, QUEUED_AGAIN, SUBMITTING, RUNNING, UNCONFIRMED, COLLECTING, SUCCEEDED, FAILED, CANCELED, LATE, ERASING, ERASED]
-    {
+    for script in [
+        QUEUED,
+        QUEUED_AGAIN,
+        SUBMITTING,
+        RUNNING,
+        UNCONFIRMED,
+        COLLECTING,
+        SUCCEEDED,
+        FAILED,
+        CANCELED,
+        LATE,
+        RESOLVED,
+        ERASING,
+        ERASED,
+    ] {
         tried.extend(check(&rules(), script));
     }
     let phases = ["queued", "submitting", "running", "unconfirmed", "collecting", "succeeded", "failed", "canceled"];

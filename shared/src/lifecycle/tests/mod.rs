@@ -13,12 +13,12 @@ use serde_json::{Map, json};
 use super::{Backoff, Decision, Event, Rules, Send, Unchanged, decide};
 use crate::catalog::manifest::MediaKind;
 use crate::credits::Credits;
-use crate::failure::{Failure, FailureClass, Policies};
+use crate::failure::{Charge, Failure, FailureClass, Policies};
 use crate::generation::{
     Ambiguity, AttemptResult, Candidate, Erasure, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult,
 };
 use crate::ids::{AccountId, AssetId, GenerationId};
-use crate::ledger::{Account, Entry, Posting};
+use crate::ledger::{Account, Entry, Note, Posting};
 use crate::pool::Waiting;
 
 mod books;
@@ -29,7 +29,7 @@ mod property;
 mod table;
 
 /// Every kind of event, by the word that scripts use for it.
-const EVENTS: [&str; 22] = [
+const EVENTS: [&str; 25] = [
     "claim",
     "wait",
     "pass_over",
@@ -52,6 +52,9 @@ const EVENTS: [&str; 22] = [
     "erased",
     "erase_result",
     "due",
+    "let_go",
+    "bill",
+    "retry_now",
 ];
 
 /// What an event may carry besides its attempt.
@@ -89,8 +92,15 @@ fn event(word: &str, attempt: u32, details: &Details, now: Timestamp) -> Event {
         "erased" => Event::Erased,
         "erase_result" => Event::EraseResult { asset: stored_file().asset },
         "due" => Event::Due,
+        "let_go" => Event::Resolve { charge: Charge::None, note: operators_note() },
+        "bill" => Event::Resolve { charge: Charge::Full, note: operators_note() },
+        "retry_now" => Event::RetryNow,
         other => panic!("`{other}` is not one of {EVENTS:?}"),
     }
+}
+
+fn operators_note() -> Note {
+    Note { by: None, reason: "the customer asked".into() }
 }
 
 /// A place in the line of provider `p`.

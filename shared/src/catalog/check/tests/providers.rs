@@ -63,6 +63,8 @@ fn a_provider_is_named_timed_and_reached_as_it_should_be() {
     refuses("/times/run_limit_s", json!(0), "times.run_limit_s", "give at least 1 second");
     refuses("/times/poll_growth_percent", json!(99), "times.poll_growth_percent", "give 100");
     refuses("/times/poll_max_s", json!(4), "times.poll_max_s", "shorter than the first pause");
+    let policies = json!({"resolved": {"charge": "full", "retry": "no", "alarm": "nobody"}});
+    refuses("/policies", policies, "policies.resolved", "follows their word alone");
     refuses_in_http("/base_url", json!("http://api.example.com"), "base_url", "has to be `https://host`");
     refuses_in_http("/base_url", json!("https://api.example.com/v1"), "base_url", "write `https://api.example.com`");
     refuses_in_http("/base_url", json!("https://api.example.com/"), "base_url", "has more than a host");
@@ -230,6 +232,8 @@ fn an_api_has_all_parts_of_a_job_or_none() {
 
 #[test]
 fn a_failure_rule_can_be_reached() {
+    let by_hand = json!({"status": [418], "class": "resolved"});
+    refuses_in_http("/failures/0", by_hand, "failures[0].class", "is what operators do by hand");
     let catch_all = json!({"class": "provider_failed"});
     refuses_in_http("/failures/0", catch_all, "failures[1]", "the rule [0] before it has no conditions and takes everything");
     refuses_in_http(
