@@ -98,6 +98,8 @@ pub struct Funds {
     pub key: Option<ApiKeyId>,
     /// The part that came from credits with an end.
     pub from: Vec<Taken>,
+    /// When they were set aside.
+    pub held_at: Timestamp,
 }
 
 /// One model that can make what was ordered.
@@ -361,7 +363,7 @@ impl Generation {
             created_at: now,
             order,
             hold,
-            funds: Funds { key, from: Vec::new() },
+            funds: Funds { key, from: Vec::new(), held_at: now },
             candidate: 0,
             attempts: Vec::new(),
             cancel_requested_at: None,
@@ -376,8 +378,8 @@ impl Generation {
 
     /// The hold that was posted for it.
     pub fn hold(&self) -> Hold {
-        let Funds { key, from } = self.funds.clone();
-        Hold { generation: self.id, amount: self.hold, key, held_at: self.created_at, from }
+        let Funds { key, from, held_at } = self.funds.clone();
+        Hold { generation: self.id, amount: self.hold, key, held_at, from }
     }
 
     /// The number of the current attempt; 0 before the first claim.

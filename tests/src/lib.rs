@@ -17,6 +17,7 @@ use shared::store::Store;
 use tokio::task::JoinSet;
 
 mod audit;
+mod books;
 mod callback;
 mod customer;
 mod operator;
@@ -25,6 +26,7 @@ mod remains;
 mod wire;
 
 pub use audit::Closing;
+pub use books::{Books, Random, Statement};
 pub use callback::Callback;
 pub use customer::Customer;
 pub use process::Process;
@@ -249,7 +251,18 @@ impl World {
 
     /// The table as another process sees it: a client and a memory of its own, and nothing of it goes over the wire.
     pub fn another_store(&self) -> Store {
-        let client = aws_sdk_dynamodb::Client::new(&local::engines::sdk(&self.stack.dynamodb.endpoint_url));
+        self.store_over(self.another_client(&Wire::default()))
+    }
+
+    /// A client of the table over a wire of its own. Making one takes longer than a few transactions.
+    pub fn another_client(&self, wire: &Wire) -> aws_sdk_dynamodb::Client {
+        let mut client = aws_sdk_dynamodb::config::Builder::from(&local::engines::sdk(&self.stack.dynamodb.endpoint_url));
+        client.push_interceptor(wire.interceptor());
+        aws_sdk_dynamodb::Client::from_conf(client.build())
+    }
+
+    /// The table as a process sees it that starts now, with nothing in its memory.
+    pub fn store_over(&self, client: aws_sdk_dynamodb::Client) -> Store {
         let config = &self.stack.backend.config;
         Store::new(client, config.table.clone(), config.due_shards)
     }

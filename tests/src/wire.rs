@@ -97,7 +97,8 @@ impl Wire {
 
     /// The wire is whole again.
     pub fn mend(&self) {
-        self.state().severed = None;
+        let mut state = self.state();
+        (state.severed, state.plan) = (None, None);
     }
 
     /// The next `count` transactions are answered by `stub`, which says that they collided with another one.

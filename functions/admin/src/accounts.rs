@@ -109,7 +109,16 @@ pub async fn change_account(backend: &Backend, caller: Caller, request: &Request
 
 /// Every change of an account's balance, newest first: what its owner sees by `GET /v1/account/ledger`.
 #[utoipa::path(get, path = "/v1/admin/accounts/{account}/ledger",
-    params(("account" = String, Path), ("limit" = Option<u32>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query)),
+    params(
+        ("account" = String, Path),
+        ("since" = Option<String>, Query, description = "From then on: a time in RFC 3339, or a day, which begins in `time_zone`"),
+        ("until" = Option<String>, Query, description = "Before then: a time or a day, as `since`"),
+        ("kind" = Option<String>, Query, description = "Of these kinds, separated by commas: grant, hold, charge, release, adjust, expire"),
+        ("time_zone" = Option<String>, Query, description = "An IANA time zone, as `Europe/Kyiv`; UTC unless said"),
+        ("format" = Option<String>, Query, description = "`json` or `csv`"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 5000, description = "At most 100 in JSON (20 unless said), 5000 in CSV"),
+        ("cursor" = Option<String>, Query),
+    ),
     responses(
         (status = 200, body = LedgerView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem),
@@ -161,7 +170,7 @@ pub(crate) fn created(body: &impl serde::Serialize) -> Response<Body> {
 /// The first answer, again.
 pub(crate) fn replayed(answer: &impl serde::Serialize) -> Response<Body> {
     let mut response = created(answer);
-    response.headers_mut().insert("idempotency-replayed", lambda_http::http::HeaderValue::from_static("true"));
+    endpoint::mark_replayed(&mut response);
     response
 }
 

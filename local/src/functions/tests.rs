@@ -15,6 +15,7 @@ use crate::stack::{Options, Stack};
 
 // What the samples name; a running stack has its own.
 const ACCOUNT: &str = "acct_01a1fd45181e7010959e1f615cda3a06";
+const KEY: &str = "key_01a1fd45182470109bd0c7a2f3e4d501";
 const ASSET: &str = "asset_01a1fd45cc2d7f3788cdf358fd7a9527";
 const GENERATION: &str = "gen_01a1fd45cc9b7f419a9d117ebc842c56";
 const API_KEY: &str = "dk_000000000000000000000000000000000000000000000000";
@@ -24,6 +25,8 @@ const PROMPT: &str = "A lighthouse in the fog";
 
 struct Samples {
     stack: Stack,
+    /// The id of the development account's key.
+    key: String,
     used: BTreeSet<String>,
 }
 
@@ -32,11 +35,17 @@ impl Samples {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../events"))
     }
 
+    async fn of(stack: Stack) -> Self {
+        let keys = stack.backend.store.keys(stack.account).await.unwrap();
+        Self { key: keys[0].0.key.id.to_string(), stack, used: BTreeSet::new() }
+    }
+
     /// A sample with this stack's account and key, and with what else is to be replaced.
     fn read(&mut self, name: &str, replace: &[(&str, &str)]) -> Value {
         self.used.insert(name.to_owned());
         let mut text = std::fs::read_to_string(Self::folder().join(format!("{name}.json"))).unwrap();
-        text = text.replace(ACCOUNT, &self.stack.account.to_string()).replace(API_KEY, &self.stack.api_key);
+        text = text.replace(ACCOUNT, &self.stack.account.to_string()).replace(KEY, &self.key);
+        text = text.replace(API_KEY, &self.stack.api_key);
         for (sample, ours) in replace {
             assert!(text.contains(sample), "{name} does not name `{sample}`");
             text = text.replace(sample, ours);
@@ -109,7 +118,7 @@ fn sign(event: &mut Value, stack: &Stack) {
 async fn every_sample_event_is_answered_by_its_function() {
     let stack = Stack::start(Options::default()).await.unwrap();
     let account = stack.account.to_string();
-    let mut samples = Samples { stack, used: BTreeSet::new() };
+    let mut samples = Samples::of(stack).await;
 
     let verdict = samples.answer("AuthorizeFunction", "authorize", &[]).await;
     assert_eq!((&verdict["isAuthorized"], &verdict["context"]["account"]), (&json!(true), &json!(account)));

@@ -43,6 +43,10 @@ fn the_routes_of_the_api_are_these() {
             "GET /v1/account -> query",
             "GET /v1/account/ledger -> query",
             "GET /v1/assets/{id} -> query",
+            "GET /v1/account/content -> query",
+            "DELETE /v1/assets/{id} -> erase",
+            "DELETE /v1/generations/{id}/content -> erase",
+            "DELETE /v1/account/content -> erase",
             "POST /v1/admin/accounts -> admin",
             "GET /v1/admin/accounts -> admin",
             "GET /v1/admin/accounts/{account} -> admin",
@@ -71,6 +75,7 @@ fn the_routes_of_the_api_are_these() {
             "GET /v1/admin/chains/{name} -> admin",
             "PUT /v1/admin/chains/{name} -> admin",
             "DELETE /v1/admin/chains/{name} -> admin",
+            "DELETE /v1/admin/accounts/{account}/content -> admin",
             "POST /v1/callbacks/{provider}/{generation}/{token} -> callback open",
         ]
     );

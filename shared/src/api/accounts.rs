@@ -11,11 +11,10 @@ use crate::catalog::Params;
 use crate::credits::Credits;
 use crate::ids::{AccountId, ActionId, ApiKeyId};
 use crate::ledger::{AccountChange, LimitsChange, Note, SpendingLimits};
+use crate::rate_limit::Rate;
 
 /// The longest name of an account or a key, in characters.
 const NAME_CHARS: u32 = 200;
-/// The highest rate that can be asked for.
-const MAX_REQUESTS_PER_SECOND: u32 = 10_000;
 /// The most generations at once that can be asked for.
 const MAX_IN_FLIGHT: u32 = 1_000_000;
 
@@ -29,7 +28,7 @@ pub struct CreateAccount {
     /// Of all its keys together; what is left out is not limited.
     #[serde(default)]
     pub limits: SpendingLimits,
-    /// Of all its keys together, 1 to 10000; left out: the deployment's own limit.
+    /// Of all its keys together, up to 1000000; 0: no limit; left out: the deployment's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
     /// The opening grant; left out: the deployment's `STARTING_CREDITS`.
@@ -71,7 +70,7 @@ pub struct ChangeAccount {
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<ChangeLimits>)]
     pub limits: Option<Option<ChangeLimits>>,
-    /// 1 to 10000; null: the deployment's own limit.
+    /// Up to 1000000; 0: no limit; null: the deployment's own limit.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
     pub requests_per_second: Option<Option<u32>>,
@@ -144,7 +143,7 @@ pub(super) fn reason_schema() -> Value {
 }
 
 pub(super) fn rate_schema(types: &[&str]) -> Value {
-    json!({"type": types, "minimum": 1, "maximum": MAX_REQUESTS_PER_SECOND})
+    json!({"type": types, "minimum": 0, "maximum": Rate::MOST})
 }
 
 pub(super) fn limits_schema(types: &[&str], each: &[&str]) -> Value {

@@ -34,7 +34,7 @@ pub struct CreateKey {
     /// Of this key alone; what is left out is limited by the account's own limits only.
     #[serde(default)]
     pub limits: SpendingLimits,
-    /// Of this key alone, 1 to 10000.
+    /// Of this key alone, up to 1000000; 0 or left out: only the account's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
     /// From this moment on it opens nothing; left out: until it is revoked. Not together with `expires_in_seconds`.

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::credits::Credits;
@@ -58,6 +58,8 @@ pub struct Account {
     pub last_entry_at: Timestamp,
     /// Raised by each write; a write is conditional on it.
     pub version: u64,
+    /// The time of the last posting: see [`Account::time_of_posting`].
+    pub posted_at: Timestamp,
     /// When it was opened.
     pub created_at: Timestamp,
 }
@@ -156,6 +158,8 @@ pub struct Posted {
     pub entries: Vec<Entry>,
     /// What a hold took from credits with an end.
     pub taken: Vec<Taken>,
+    /// When it counts as posted: not before any earlier posting.
+    pub at: Timestamp,
 }
 
 impl Account {
@@ -178,8 +182,18 @@ impl Account {
             entries: 0,
             last_entry_at: now,
             version: 0,
+            posted_at: now,
             created_at: now,
         }
+    }
+
+    /// A request that looked at the clock first may be written second, by another process with a clock of its own: it is posted at the time of
+    /// the one before it. Otherwise what has ended would come back, and yesterday's spending would take the place of today's. A clock
+    /// that is wrong by more than that is not followed.
+    pub fn time_of_posting(&self, now: Timestamp) -> Timestamp {
+        const CLOCKS_DIFFER_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
+        let is_close = self.posted_at.duration_since(now) <= CLOCKS_DIFFER_AT_MOST;
+        if is_close { now.max(self.posted_at) } else { now }
     }
 
     /// What can be spent at `now`.

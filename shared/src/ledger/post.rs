@@ -12,8 +12,10 @@ use crate::ids::{ApiKeyId, GenerationId};
 impl Account {
     /// Applies one posting. Changes nothing when it refuses.
     pub fn post(&self, posting: &Posting, now: Timestamp) -> Result<Posted, Refusal> {
-        let mut posted = Posted { account: self.clone(), entries: Vec::with_capacity(2), taken: Vec::new() };
+        let now = self.time_of_posting(now);
+        let mut posted = Posted { account: self.clone(), entries: Vec::with_capacity(2), taken: Vec::new(), at: now };
         posted.account.version += 1;
+        posted.account.posted_at = now;
         posted.expire(now)?;
         match posting {
             Posting::Grant { reference, amount, ends_at, note } => {
@@ -54,7 +56,9 @@ impl Posted {
     /// What has ended is gone before anything else is decided.
     fn expire(&mut self, now: Timestamp) -> Result<(), Refusal> {
         for Lot { grant, left, .. } in self.account.lots.remove_ended(now) {
-            let line = Line::new(EntryKind::Expire, format!("grant#{grant}"), left);
+            // Numbered: parts of one grant may end at different times, where there were too many lots to keep all apart.
+            let about = format!("grant#{grant}#{}", self.account.entries + 1);
+            let line = Line::new(EntryKind::Expire, about, left);
             self.write(line, -left.signed(), 0, now)?;
         }
         Ok(())

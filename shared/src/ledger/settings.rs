@@ -62,7 +62,7 @@ impl Account {
         ends_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Posted, Refusal> {
-        let mut next = self.without_forgotten_keys(now);
+        let mut next = self.at(now);
         if next.keys.len() >= Self::MAX_KEYS {
             return Err(Refusal::TooManyKeys);
         }
@@ -72,22 +72,26 @@ impl Account {
 
     /// The account with a key that spends nothing from `ends_at` on. A key that ends sooner stays as it is.
     pub fn with_key_ending(&self, key: ApiKeyId, ends_at: Timestamp, now: Timestamp) -> Posted {
-        let mut next = self.without_forgotten_keys(now);
+        let mut next = self.at(now);
         if let Some(own) = next.keys.get_mut(&key) {
             own.ends_at = Some(own.ends_at.map_or(ends_at, |end| end.min(ends_at)));
         }
         next.written()
     }
 
-    fn without_forgotten_keys(&self, now: Timestamp) -> Self {
-        let mut next = self.clone();
+    /// Without the keys that are to be forgotten. No posting comes before this: what a key does after its end is refused, whatever time
+    /// another process believes it is.
+    fn at(&self, now: Timestamp) -> Self {
+        let now = self.time_of_posting(now);
+        let mut next = Self { posted_at: now, ..self.clone() };
         next.keys.retain(|_, own| own.ends_at.is_none_or(|end| now < end + ENDED_KEYS_KEPT_FOR));
         next
     }
 
     fn written(mut self) -> Posted {
         self.version += 1;
-        Posted { account: self, entries: Vec::new(), taken: Vec::new() }
+        let at = self.posted_at;
+        Posted { account: self, entries: Vec::new(), taken: Vec::new(), at }
     }
 }
 

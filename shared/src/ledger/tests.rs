@@ -135,7 +135,7 @@ fn credits_end_at_their_time_and_those_that_end_soonest_are_spent_first() {
     let (own, _) = post(&account(0, 0), &granted);
     assert_eq!((own.spendable(at(9)), own.spendable(at(10)), own.spendable(at(20))), (credits(20), credits(15), credits(10)));
     let (own, lines) = post(&own, &[(1, hold(2, 7, None)), (10, Posting::Expire), (20, hold(3, 1, None))]);
-    assert_eq!(lines, ["hold 7", "expire#grant#b 3", "hold 1"]);
+    assert_eq!(lines, ["hold 7", "expire#grant#b#12 3", "hold 1"]);
     assert_eq!((own.available, own.held, own.due_at()), (credits(9), credits(8), None));
 }
 
@@ -238,4 +238,51 @@ fn so_much_a_day_and_a_month_and_no_more() {
         let (later, _) = post(&own, &[(next, hold(3, 10, Some(key(1)))), (next, charge)]);
         assert!(later.post(&hold(4, 1, Some(key(1))), at(next)).is_err(), "yesterday's credits are not today's");
     }
+}
+
+#[test]
+fn a_clock_that_is_behind_brings_back_nothing_that_has_ended() {
+    let second = SignedDuration::from_secs(1);
+    let (own, _) = post(&account(0, 0), &[(0, grant("a", 5, Some(at(10))))]);
+    let posted = own.post(&hold(2, 3, None), at(1)).expect("enough");
+    assert_eq!((posted.at, posted.account.posted_at), (at(1), at(1)));
+    let held = Hold { amount: credits(3), from: posted.taken, ..hold_of(0) };
+    let (own, lines) = post(&posted.account, &[(10, Posting::Expire)]);
+    assert_eq!(lines, ["expire#grant#a#10 2"]);
+    let late = own.post(&Posting::Release { hold: held }, at(10) - second).expect("posts");
+    let kinds: Vec<_> = late.entries.iter().map(|entry| (entry.kind, entry.amount.get(), entry.created_at)).collect();
+    assert_eq!(kinds, [(EntryKind::Release, 3, at(10)), (EntryKind::Expire, 3, at(10))]);
+    assert_eq!((late.account.available, late.account.due_at(), late.at), (credits(0), None, at(10)));
+    // A clock that is wrong altogether is not followed for ever.
+    let minutes = SignedDuration::from_mins(5);
+    assert_eq!(own.time_of_posting(at(10) - minutes), at(10));
+    assert_eq!(own.time_of_posting(at(10) - minutes - second), at(10) - minutes - second);
+    assert_eq!(own.time_of_posting(at(11)), at(11));
+}
+
+#[test]
+fn a_clock_that_is_behind_midnight_does_not_open_another_days_limit() {
+    let limits = SpendingLimits { spend_per_day: Some(credits(10)), ..SpendingLimits::default() };
+    let (own, _) = post(&Account { limits, ..account(100, 0) }, &[(24, hold(2, 7, None))]);
+    let yesterday = at(24) - SignedDuration::from_millis(1);
+    let refused = own.post(&hold(3, 4, None), yesterday).expect_err("today's limit");
+    assert!(matches!(refused, Refusal::Limit { reached: LimitReached::Day { spent, .. }, .. } if spent == credits(7)));
+    let posted = own.post(&hold(3, 3, None), yesterday).expect("exactly the limit").account;
+    assert_eq!((posted.usage.spent(at(24)), posted.usage.spent(at(0))), ((credits(10), credits(10)), (credits(0), credits(10))));
+}
+
+#[test]
+fn what_a_key_does_after_its_end_is_refused_whatever_the_time_is_elsewhere() {
+    let own = with_key(SpendingLimits::default(), None).with_key_ending(key(1), at(5), at(5)).account;
+    assert_eq!(own.post(&hold(2, 1, Some(key(1))), at(5) - SignedDuration::from_secs(2)), Err(Refusal::KeyEnded));
+}
+
+#[test]
+fn parts_of_one_grant_that_end_at_different_times_have_entries_of_their_own() {
+    let mut own = account(3, 0);
+    for (ends_at, left) in [(1, 1), (2, 2)] {
+        own.lots.put(Lot { grant: "a".to_owned(), ends_at: at(ends_at), left: credits(left) });
+    }
+    let (own, lines) = post(&own, &[(1, Posting::Expire), (2, Posting::Expire)]);
+    assert_eq!((own.available, lines), (credits(0), vec!["expire#grant#a#8 1".to_owned(), "expire#grant#a#9 2".to_owned()]));
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::items;
-use super::transact::{Conflict, Role, Write, Written};
+use super::transact::{Conflict, Role, Write, Written, jitter};
 use super::{Action, Changed, Memory, Store, StoreError};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::ids::AccountId;
@@ -23,6 +23,8 @@ pub(super) enum PostOutcome {
 
 /// How often a posting is tried again with fresh counters.
 const MAX_RACES: u32 = 60;
+/// So often it is tried again at once.
+const RACES_AT_ONCE: u32 = 2;
 
 impl PostOutcome {
     pub(super) fn into_changed(self) -> Result<Changed, StoreError> {
@@ -56,7 +58,7 @@ impl Store {
         let gate = self.gate(id);
         let mut memory = gate.lock().await;
         let mut raced: Option<Account> = None;
-        for _ in 0..MAX_RACES {
+        for race in 0..MAX_RACES {
             // Taken out first: if this future is dropped half-way, nothing doubtful is remembered.
             let (before, fresh, alone) = match (raced.take(), std::mem::take(&mut *memory)) {
                 (Some(account), _) => (account, true, false),
@@ -82,15 +84,17 @@ impl Store {
                     *memory = if alone { Memory::Trusted(after) } else { Memory::Shared(after) };
                     return Ok(PostOutcome::Posted { before, posted });
                 }
-                Written::Refused(conflicts) if conflicts.iter().any(|conflict| conflict.role != Role::Account) => {
-                    return Ok(PostOutcome::Conflict(conflicts));
-                }
+                Written::Refused(conflicts) if is_about_others(&conflicts) => return Ok(PostOutcome::Conflict(conflicts)),
                 Written::Refused(conflicts) => {
                     self.count_race();
-                    let existing = conflicts.into_iter().find_map(|conflict| conflict.existing);
-                    raced = match existing {
+                    let own = conflicts.into_iter().find(|conflict| conflict.role == Role::Account);
+                    raced = match own.and_then(|conflict| conflict.existing).filter(|_| race < RACES_AT_ONCE) {
                         Some(item) => Some(items::read(item)?),
-                        None => Some(self.existing_account(id).await?),
+                        // Many are at it: whoever waits a moment and looks again is more often the only one, and costs the table less.
+                        None => {
+                            tokio::time::sleep(jitter(race)).await;
+                            Some(self.existing_account(id).await?)
+                        }
                     };
                 }
             }
@@ -128,7 +132,7 @@ impl Store {
         let posted = match opening.map(|grant| account.post(grant, now)) {
             Some(Ok(posted)) => posted,
             Some(Err(refusal)) => return Ok(Changed::Refused(refusal)),
-            None => Posted { account: account.clone(), entries: Vec::new(), taken: Vec::new() },
+            None => Posted { account: account.clone(), entries: Vec::new(), taken: Vec::new(), at: now },
         };
         let mut writes = vec![
             Write::new(Role::Account, items::account(&posted.account, self.due_shards)?),
@@ -182,6 +186,14 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Entries that are there already say nothing while the counters are not as they were: another process may have written, at that moment,
+/// that the same credits have ended.
+fn is_about_others(conflicts: &[Conflict]) -> bool {
+    let has = |role: Role| conflicts.iter().any(|conflict| conflict.role == role);
+    let others = conflicts.iter().any(|conflict| !matches!(conflict.role, Role::Account | Role::Entry));
+    others || (has(Role::Entry) && !has(Role::Account))
 }
 
 pub(super) fn remember(claim: &IdempotencyClaim, record: &IdempotencyRecord, now: Timestamp) -> Result<Write, StoreError> {

@@ -34,7 +34,7 @@ impl Store {
     ) -> Result<Accepted, StoreError> {
         let hold = Posting::Hold { generation: generation.id, amount: generation.hold, key: generation.funds.key };
         let others = |before: &Account, posted: &Posted| {
-            let funds = Funds { from: posted.taken.clone(), ..generation.funds.clone() };
+            let funds = Funds { key: generation.funds.key, from: posted.taken.clone(), held_at: posted.at };
             let held = Generation { funds, ..generation.clone() };
             let mut writes = vec![Write::new(Role::Generation, items::generation(&held, self.due_shards)?)];
             if let Some(claim) = claim {

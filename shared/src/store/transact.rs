@@ -362,7 +362,7 @@ fn conflicts(writes: &[Write], reasons: &[CancellationReason]) -> Vec<Conflict> 
 }
 
 /// Full jitter: up to 10 ms at first, doubling to 160 ms.
-fn jitter(tries: u32) -> Duration {
+pub(super) fn jitter(tries: u32) -> Duration {
     let ceiling_ms = 10_u64 << tries.min(4);
     Duration::from_millis(u64::from_le_bytes(random_bytes::<8>()) % ceiling_ms)
 }

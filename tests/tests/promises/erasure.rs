@@ -5,10 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::clock::random_bytes;
-use shared::ids::ApiKeyId;
-use shared::keys::{ApiKey, KeyTerms, Scope, key_of};
-use shared::signature::fingerprint;
+use shared::keys::{KeyTerms, Scope};
 use shared::store::FiledKey;
 use tests::{Customer, Reply, Setting, World};
 
@@ -245,11 +242,8 @@ async fn many_erasures_at_once_are_one() {
 /// A key of this account with these scopes.
 pub(crate) async fn key_with(world: &World, customer: &Customer, scopes: Vec<Scope>) -> String {
     let backend = &world.stack.backend;
-    let key = key_of(random_bytes());
-    let id = ApiKeyId::from_parts(1, random_bytes());
-    let api_key = ApiKey::new(id, customer.account, &key, KeyTerms::plain(scopes), backend.now());
-    let action = backend.action(customer.account, None, "create_key", &api_key.id.to_string(), None);
-    let filed = FiledKey { hash: fingerprint(key.as_bytes()), key: api_key };
+    let (key, filed) = FiledKey::make(customer.account, KeyTerms::plain(scopes), backend.now());
+    let action = backend.action(customer.account, None, "create_key", &filed.key.id.to_string(), None);
     backend.store.add_key(&filed, &action, None, backend.now()).await.expect("filed");
     key
 }

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use shared::clock::{Clock, random_bytes};
-use shared::ids::ApiKeyId;
-use shared::keys::{ApiKey, KeyTerms, Scope, key_of};
+use shared::clock::Clock;
+use shared::keys::{KeyTerms, Scope};
 use shared::ledger::AccountChange;
 use shared::rate_limit::{Rate, Verdict};
-use shared::signature::fingerprint;
 use shared::store::{Bucket, Changed, FiledKey, Store};
 use tests::{Customer, Fault, Reply, Setting, World};
 
@@ -26,12 +24,10 @@ async fn world(requests_per_second: &str) -> World {
 
 /// Another key of the customer's account.
 async fn another_key(world: &World, customer: &Customer, requests_per_second: Option<u32>) -> Customer {
-    let (unix_ms, random) = world.stack.backend.id_parts();
-    let (id, key, now) = (ApiKeyId::from_parts(unix_ms, random), key_of(random_bytes()), world.stack.backend.now());
+    let now = world.stack.backend.now();
     let terms = KeyTerms { requests_per_second, ..KeyTerms::plain(vec![Scope::User]) };
-    let opens = ApiKey::new(id, customer.account, &key, terms, now);
-    let action = world.stack.backend.action(customer.account, None, "create_key", &id.to_string(), None);
-    let filed = FiledKey { hash: fingerprint(key.as_bytes()), key: opens };
+    let (key, filed) = FiledKey::make(customer.account, terms, now);
+    let action = world.stack.backend.action(customer.account, None, "create_key", &filed.key.id.to_string(), None);
     let filed = world.another_store().add_key(&filed, &action, None, now).await.expect("the table answers");
     assert!(matches!(filed, Changed::Done(_)), "{filed:?}");
     Customer { key, ..customer.clone() }

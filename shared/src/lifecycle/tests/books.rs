@@ -1,112 +1,20 @@
-//! An auditor who trusts nobody: it reads an account's entries only, by what each kind means, and says what must be in the account.
+//! Every posting of a script goes through the auditor of the simulation; what he notices, and what is charged for fewer results.
 
-use std::collections::BTreeMap;
-
+use super::simulation::audit::Books;
 use super::{Event, Life, Outcome, Source, credits, decide, rules, seconds, stored_file};
-use crate::credits::Credits;
-use crate::generation::State;
-use crate::ids::GenerationId;
-use crate::ledger::{Entry, EntryKind};
-
-/// What the entries add up to.
-#[derive(Debug, Default, PartialEq)]
-struct Books {
-    available: i128,
-    held: i128,
-    granted: i128,
-    charged: i128,
-    /// What is left of each hold.
-    holds: BTreeMap<GenerationId, i128>,
-    /// How often each hold was closed.
-    closings: BTreeMap<GenerationId, u32>,
-}
-
-/// Reads the entries in their order. Panics on anything that no honest history contains.
-fn audit(entries: &[Entry]) -> Books {
-    let mut books = Books::default();
-    let mut known = std::collections::BTreeSet::new();
-    for (index, entry) in entries.iter().enumerate() {
-        assert_eq!(entry.sequence, index as u64 + 1, "a gap in the sequence: {entries:#?}");
-        assert!(known.insert(entry.id.clone()), "`{}` is written twice: {entries:#?}", entry.id);
-        let before = (books.available, books.held);
-        let amount = i128::from(entry.amount.get());
-        match entry.kind {
-            EntryKind::Grant => {
-                books.available += amount;
-                books.granted += amount;
-            }
-            EntryKind::Hold => {
-                books.available -= amount;
-                books.held += amount;
-                let again = books.holds.insert(entry.generation.expect("a hold is for a generation"), amount);
-                assert_eq!(again, None, "a second hold: {entries:#?}");
-            }
-            EntryKind::Adjust => {
-                books.available += i128::from(entry.available_change);
-                books.granted += i128::from(entry.available_change);
-            }
-            EntryKind::Expire => {
-                books.available -= amount;
-                books.granted -= amount;
-            }
-            EntryKind::Charge | EntryKind::Release => {
-                let generation = entry.generation.expect("what is closed was held for a generation");
-                let rest = books.holds.get_mut(&generation).expect("closed before it was held");
-                *rest -= amount;
-                books.held -= amount;
-                if entry.kind == EntryKind::Charge {
-                    books.charged += amount;
-                } else {
-                    books.available += amount;
-                }
-                // What a charge gives back comes with it, as the very next entry.
-                let part_of_charge =
-                    index > 0 && entry.kind == EntryKind::Release && entries[index - 1].id == format!("charge#{generation}");
-                *books.closings.entry(generation).or_default() += u32::from(!part_of_charge);
-            }
-        }
-        let changes = (i128::from(entry.available_change), i128::from(entry.held_change));
-        assert_eq!(changes, (books.available - before.0, books.held - before.1), "the changes do not fit the kind: {entry:#?}");
-        let after = (i128::from(entry.balance_after.get()), i128::from(entry.held_after.get()));
-        assert_eq!(after, (books.available, books.held), "the balances after it are wrong: {entry:#?}");
-        assert!(
-            books.available >= 0 && books.held >= 0 && books.holds.values().all(|rest| *rest >= 0),
-            "below zero: {entries:#?}"
-        );
-    }
-    books
-}
+use crate::failure::{Failure, FailureClass};
+use crate::ledger::{Entry, Posting};
 
 /// The entries, the account and the generation tell the same story.
 #[track_caller]
 pub(super) fn agree(life: &Life) {
-    let (account, generation) = (&life.account, &life.generation);
-    let books = audit(&life.entries);
-    let hold = i128::from(generation.hold.get());
-    let signed = |credits: Credits| i128::from(credits.get());
-    assert_eq!((books.available, books.held), (signed(account.available), signed(account.held)), "counters: {life:#?}");
-    assert_eq!(account.entries, life.entries.len() as u64, "each entry is counted: {life:#?}");
-    assert_eq!(books.available + books.held, books.granted - books.charged, "credits appeared or vanished: {life:#?}");
-    let changes: i64 = life.entries.iter().map(|entry| entry.available_change + entry.held_change).sum();
-    assert_eq!(i128::from(changes), books.available + books.held, "the changes do not add up: {life:#?}");
-
-    let ended = generation.state.is_terminal();
-    assert_eq!(books.closings.get(&generation.id).copied().unwrap_or(0), u32::from(ended), "closings of the hold: {life:#?}");
-    assert_eq!(books.holds[&generation.id], if ended { 0 } else { hold }, "the hold: {life:#?}");
-    let charged = match &generation.state {
-        State::Succeeded { charged, .. } | State::Failed { charged, .. } | State::Canceled { charged, .. } => *charged,
-        State::Queued { .. }
-        | State::Claimed { .. }
-        | State::Running { .. }
-        | State::Unconfirmed { .. }
-        | State::Collecting { .. } => Credits::ZERO,
-    };
-    assert_eq!(books.charged, signed(charged), "what the customer is told is not what was charged: {life:#?}");
+    let books = Books::of(&life.entries);
+    books.agree(&life.account);
+    books.agree_with([&life.generation]);
 }
 
 #[test]
 fn the_auditor_notices_forged_entries() {
-    use crate::ledger::Posting;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     let honest = || {
@@ -115,7 +23,7 @@ fn the_auditor_notices_forged_entries() {
         life.post(&charge);
         life.entries
     };
-    assert_eq!((audit(&honest()).available, audit(&honest()).charged), (16, 4));
+    assert_eq!(Books::of(&honest()).available, 16);
     let forgeries: [fn(&mut Vec<Entry>); 6] = [
         |entries| entries[2].sequence += 1,
         |entries| entries[2].amount = credits(5),
@@ -127,7 +35,7 @@ fn the_auditor_notices_forged_entries() {
     for (number, forge) in forgeries.into_iter().enumerate() {
         let mut entries = honest();
         forge(&mut entries);
-        assert!(catch_unwind(AssertUnwindSafe(|| audit(&entries))).is_err(), "forgery {number} passes");
+        assert!(catch_unwind(AssertUnwindSafe(|| Books::of(&entries))).is_err(), "forgery {number} passes");
     }
 }
 
@@ -149,4 +57,34 @@ fn results_that_did_not_come_are_not_charged() {
         life.account.available.get()
     };
     assert_eq!([stored(1), stored(3), stored(4), stored(5)], [98, 94, 92, 92]);
+}
+
+#[test]
+fn what_a_job_gives_back_ends_when_it_would_have_ended() {
+    // Of the seven held, five end after 100 s.
+    let mut life = Life::granted_in_parts(&[(5, Some(seconds(100))), (10, None)], 7, seconds(60));
+    life.generation.order.price_by_results = vec![credits(2)];
+    let claim = Event::Claim { key: None, holds_slot: false };
+    let succeeded = Event::Succeeded { attempt: 1, job: None, outcome: Outcome { sources: vec![Source::Drawing] } };
+    let stored = Event::Stored { attempt: 1, results: vec![stored_file()] };
+    let refused = Event::Failed { attempt: 1, failure: Failure::new(FailureClass::Moderated, "no"), retry_after: None };
+    // What is available at the end, and how much of it ends.
+    let lived = |last_after: i64, events: &[&Event]| {
+        let mut life = life.clone();
+        for (index, event) in events.iter().enumerate() {
+            if index + 1 == events.len() {
+                life.now += seconds(last_after);
+            }
+            let decision = decide(&life.generation, event, &rules(), life.now).expect("decided");
+            life.keep(decision);
+            agree(&life);
+        }
+        let ending = life.account.lots.iter().map(|lot| lot.left.get()).sum::<u64>();
+        (life.account.available.get(), ending)
+    };
+    assert_eq!(lived(0, &[&Event::CancelRequested]), (15, 5));
+    assert_eq!((lived(99, &[&claim, &refused]), lived(100, &[&claim, &refused])), ((15, 5), (10, 0)));
+    // Charged two of the seven: what ends soonest was spent first.
+    let success = [&claim, &succeeded, &stored];
+    assert_eq!((lived(99, &success), lived(100, &success)), ((13, 3), (10, 0)));
 }

@@ -18,14 +18,15 @@ use crate::generation::{
     Ambiguity, AttemptResult, Candidate, Erasure, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult,
 };
 use crate::ids::{AccountId, AssetId, GenerationId};
-use crate::ledger::{Account, Entry, Note, Posting};
+use crate::ledger::{Account, Entry, Note, Posting, Taken};
 use crate::pool::Waiting;
 
 mod books;
 mod chains;
 mod erasure;
 mod matrix;
-mod property;
+mod promises;
+mod simulation;
 mod table;
 
 /// Every kind of event, by the word that scripts use for it.
@@ -180,6 +181,11 @@ struct Life {
 
 impl Life {
     fn new(granted: u64, hold: u64, due_in: SignedDuration) -> Self {
+        Self::granted_in_parts(&[(granted, None)], hold, due_in)
+    }
+
+    /// Each part can be spent for so long, or for good.
+    fn granted_in_parts(parts: &[(u64, Option<SignedDuration>)], hold: u64, due_in: SignedDuration) -> Self {
         let now = start();
         let id = GenerationId::from_parts(1, [2; 10]);
         let account = AccountId::from_parts(1, [1; 10]);
@@ -193,15 +199,20 @@ impl Life {
         };
         let generation = Generation::accept(id, account, order, credits(hold), None, now, now + due_in);
         let mut life = Self { generation, account: Account::open(account, now), entries: Vec::new(), now };
-        life.post(&Posting::Grant { reference: "welcome".into(), amount: credits(granted), ends_at: None, note: None });
-        life.post(&Posting::Hold { generation: id, amount: credits(hold), key: None });
+        for (number, (amount, ends_in)) in parts.iter().enumerate() {
+            let (reference, ends_at) = (format!("part-{number}"), ends_in.map(|ends_in| now + ends_in));
+            life.post(&Posting::Grant { reference, amount: credits(*amount), ends_at, note: None });
+        }
+        life.generation.funds.from = life.post(&Posting::Hold { generation: id, amount: credits(hold), key: None });
         life
     }
 
-    fn post(&mut self, posting: &Posting) {
+    /// What a hold took from credits that end.
+    fn post(&mut self, posting: &Posting) -> Vec<Taken> {
         let posted = self.account.post(posting, self.now).unwrap_or_else(|refusal| panic!("{posting:?}: {refusal}"));
         self.account = posted.account;
         self.entries.extend(posted.entries);
+        posted.taken
     }
 
     fn keep(&mut self, decision: Decision) {
