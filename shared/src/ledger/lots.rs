@@ -36,11 +36,6 @@ impl Lots {
         self.0.iter()
     }
 
-    /// Nothing ends.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// No grant with an end can be added.
     pub(super) fn is_full(&self) -> bool {
         self.0.len() >= Self::MAX
@@ -133,7 +128,7 @@ mod tests {
         assert_eq!(own.take(credits(5)), [lot("a", 2, 4), lot("b", 2, 1)]);
         assert_eq!(own, lots(&[lot("b", 2, 2), lot("late", 9, 5)]));
         assert_eq!(own.take(credits(100)), [lot("b", 2, 2), lot("late", 9, 5)]);
-        assert!(own.is_empty());
+        assert_eq!(own, Lots::default());
     }
 
     #[test]
@@ -155,6 +150,15 @@ mod tests {
         // Nothing ended before its time.
         let day = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(100);
         assert!(own.ended(day) <= credits(101), "{}", own.ended(day));
+    }
+
+    #[test]
+    fn what_ends_after_all_others_finds_a_place_too_when_there_are_too_many() {
+        let mut own = Lots::default();
+        (0..60).for_each(|n| own.put(lot("x", n, 1)));
+        own.put(lot("last", 100, 5));
+        let last = own.iter().last().expect("there are lots");
+        assert_eq!((own.iter().count(), last.left, last.ends_at), (Lots::MOST, credits(6), lot("", 100, 1).ends_at));
     }
 
     #[test]

@@ -136,6 +136,14 @@ mod tests {
     }
 
     #[test]
+    fn a_new_key_has_its_own_limits_and_end() {
+        let limits = SpendingLimits { spend_per_day: Credits::new(5).ok(), ..SpendingLimits::default() };
+        let own = Account::open(AccountId::from_parts(1, [1; 10]), at(0));
+        let own = own.with_key(key(1), limits, Some(at(3)), at(0)).expect("room").account;
+        assert_eq!(own.keys[&key(1)], KeyUse { limits, ends_at: Some(at(3)), ..KeyUse::default() });
+    }
+
+    #[test]
     fn there_is_an_end_to_the_number_of_keys() {
         let mut own = Account::open(AccountId::from_parts(1, [1; 10]), at(0));
         for number in 0..Account::MAX_KEYS {

@@ -78,6 +78,16 @@ fn a_charge_below_the_hold_gives_back_the_rest() {
 }
 
 #[test]
+fn what_was_done_by_hand_says_who_did_it_and_why() {
+    let grant = Posting::Grant { reference: "x".into(), amount: credits(1), ends_at: Some(at(9)), note: Some(note()) };
+    let adjust = Posting::Adjust { reference: "y".into(), change: -1, note: note() };
+    for (posting, ends_at) in [(grant, Some(at(9))), (adjust, None)] {
+        let posted = account(5, 0).post(&posting, at(0)).expect("posts");
+        assert_eq!((&posted.entries[0].note, posted.entries[0].ends_at), (&Some(note()), ends_at));
+    }
+}
+
+#[test]
 fn no_entry_is_older_than_the_one_before_it() {
     let (own, _) = post(&account(10, 0), &[(5, hold(2, 1, None))]);
     let posted = own.post(&hold(3, 1, None), at(4)).expect("enough");
