@@ -113,6 +113,7 @@ async fn end(backend: &Backend, request: &Request, caller: Caller, id: &str, cha
 }
 
 /// What is to be done.
+#[allow(clippy::large_enum_variant, reason = "made once a request and taken apart at once")]
 enum Order {
     New {
         generation: Generation,

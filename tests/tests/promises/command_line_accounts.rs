@@ -110,7 +110,7 @@ async fn a_deployment_gets_its_first_key_straight_on_its_table() {
     let table = DynamoDb::start(Storage::Memory).await.expect("it starts");
     let values = LocalValues {
         table_name: "darkroom-dev".to_owned(),
-        parameters: [("CallbackSecret".to_owned(), "s".repeat(32))].into(),
+        parameters: [("SigningSecret".to_owned(), "s".repeat(32))].into(),
         ..LocalValues::default()
     };
     let template = Template::parse(BUILT_IN, &values).unwrap_or_else(|error| panic!("{error}"));

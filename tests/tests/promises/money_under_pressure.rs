@@ -202,13 +202,14 @@ async fn no_limit_is_passed_however_many_ask_at_once() {
     let in_flight = SpendingLimits { in_flight: Some(20), ..none };
     let daily = SpendingLimits { spend_per_day: Some(credits(30)), ..none };
     let monthly = SpendingLimits { spend_per_month: Some(credits(40)), ..none };
-    let reached = |limits: SpendingLimits, refusal: &Refusal, who: Whose| match refusal {
-        Refusal::Limit { whose, reached } if *whose == who => match reached {
-            LimitReached::InFlight { .. } => limits == in_flight,
-            LimitReached::Day { .. } => limits == daily,
-            LimitReached::Month { .. } => limits == monthly,
-        },
-        _ => false,
+    let reached = |limits: SpendingLimits, refusal: &Refusal, who: Whose| {
+        let Refusal::Limit { whose, reached } = refusal else { return false };
+        *whose == who
+            && match reached {
+                LimitReached::InFlight { .. } => limits == in_flight,
+                LimitReached::Day { .. } => limits == daily,
+                LimitReached::Month { .. } => limits == monthly,
+            }
     };
     for (limits, most) in [(in_flight, 20), (daily, 30), (monthly, 40)] {
         for whose in [Whose::Account, Whose::Key] {

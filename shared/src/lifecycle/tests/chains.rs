@@ -57,6 +57,23 @@ fn nobody_else_is_paid_before_the_time_for_evidence_is_over() {
 }
 
 #[test]
+fn what_an_earlier_provider_delivers_is_never_taken_for_what_the_next_one_does() {
+    check_chain(
+        &rules(),
+        "claim                -> submitting, due 30s
+         lost 1               -> unconfirmed, due 300s
+         +300s due            -> queued by q, dispatch in 0s, due 60s
+         claim                -> submitting by q, due 30s
+         accepted 2           -> running by q, nudge in 10s, due 10s
+         ? succeeded 1        -> running by q, collect, due 10s, late 1 collecting, try 0
+         succeeded 2          -> collecting, try 0 by q, collect, due 60s
+         ? succeeded 1        -> collecting, try 0 by q, collect, due 60s, late 1 collecting, try 0
+         stored 2             -> succeeded by q, charge 7 of 7, file 1
+         ? succeeded 1        -> succeeded by q, collect, due 60s, late 1 collecting, try 0",
+    );
+}
+
+#[test]
 fn evidence_that_comes_before_the_next_one_is_asked_counts() {
     check_chain(
         &rules(),

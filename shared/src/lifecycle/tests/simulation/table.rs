@@ -47,6 +47,7 @@ impl Bug {
 
 /// What became of a posting.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "taken apart at once")]
 pub(super) enum Outcome {
     Posted(Posted),
     Refused(Refusal),
