@@ -54,11 +54,9 @@ pub struct Account {
     pub keys: BTreeMap<ApiKeyId, KeyUse>,
     /// Number of entries so far; each entry takes the next one as its sequence.
     pub entries: u64,
-    /// The time of the last one: no entry is older than the one before it, whatever the clocks of two processes say.
-    pub last_entry_at: Timestamp,
     /// Raised by each write; a write is conditional on it.
     pub version: u64,
-    /// The time of the last posting: see [`Account::time_of_posting`].
+    /// The time of the last posting: no entry is older than the one before it, whatever the clocks of two processes say.
     pub posted_at: Timestamp,
     /// When it was opened.
     pub created_at: Timestamp,
@@ -180,7 +178,6 @@ impl Account {
             usage: Usage::default(),
             keys: BTreeMap::new(),
             entries: 0,
-            last_entry_at: now,
             version: 0,
             posted_at: now,
             created_at: now,

@@ -15,7 +15,7 @@ impl Account {
         let now = self.time_of_posting(now);
         let mut posted = Posted { account: self.clone(), entries: Vec::with_capacity(2), taken: Vec::new(), at: now };
         posted.account.version += 1;
-        posted.account.posted_at = now;
+        posted.account.posted_at = now.max(self.posted_at);
         posted.expire(now)?;
         match posting {
             Posting::Grant { reference, amount, ends_at, note } => {
@@ -24,7 +24,7 @@ impl Account {
             Posting::Hold { generation, amount, key } => posted.hold(*generation, *amount, *key, now)?,
             Posting::Charge { hold, charge } => posted.close(hold, Some(*charge), now)?,
             Posting::Release { hold } => posted.close(hold, None, now)?,
-            Posting::Adjust { reference, change, note } => posted.adjust(reference, *change, note, now)?,
+            Posting::Adjust { reference, change, note } => posted.adjust(reference, *change, note)?,
             Posting::Expire => {}
         }
         Ok(posted)
@@ -59,7 +59,7 @@ impl Posted {
             // Numbered: parts of one grant may end at different times, where there were too many lots to keep all apart.
             let about = format!("grant#{grant}#{}", self.account.entries + 1);
             let line = Line::new(EntryKind::Expire, about, left);
-            self.write(line, -left.signed(), 0, now)?;
+            self.write(line, -left.signed(), 0)?;
         }
         Ok(())
     }
@@ -82,7 +82,7 @@ impl Posted {
             self.account.lots.put(Lot { grant: reference.to_owned(), ends_at, left: amount });
         }
         let line = Line { ends_at, note: note.cloned(), ..Line::new(EntryKind::Grant, reference, amount) };
-        self.write(line, amount.signed(), 0, now)
+        self.write(line, amount.signed(), 0)
     }
 
     fn hold(&mut self, generation: GenerationId, amount: Credits, key: Option<ApiKeyId>, now: Timestamp) -> Result<(), Refusal> {
@@ -98,7 +98,7 @@ impl Posted {
         count(&mut account.usage, &account.limits, Whose::Account, amount, now)?;
         self.spend(amount)?;
         let line = Line { key, ..Line::of(EntryKind::Hold, generation, amount) };
-        self.write(line, -amount.signed(), amount.signed(), now)
+        self.write(line, -amount.signed(), amount.signed())
     }
 
     /// Takes from what ends soonest; the counters are left to the entry.
@@ -123,32 +123,32 @@ impl Posted {
             own.usage.close(rest, hold.held_at);
         }
         if charge.is_some() {
-            self.write(Line::of(EntryKind::Charge, hold.generation, spent), 0, -spent.signed(), now)?;
+            self.write(Line::of(EntryKind::Charge, hold.generation, spent), 0, -spent.signed())?;
         }
         if charge.is_none() || rest > Credits::ZERO {
-            self.write(Line::of(EntryKind::Release, hold.generation, rest), rest.signed(), -rest.signed(), now)?;
+            self.write(Line::of(EntryKind::Release, hold.generation, rest), rest.signed(), -rest.signed())?;
         }
         let back = given_back(&hold.from, hold.amount, rest).into_iter();
         let (ended, good): (Vec<_>, Vec<_>) = back.partition(|lot| lot.ends_at <= now);
         good.into_iter().for_each(|lot| self.account.lots.put(lot));
         let ended = ended.iter().try_fold(Credits::ZERO, |sum, lot| sum.plus(lot.left)).ok_or(Refusal::Overflow)?;
         if ended > Credits::ZERO {
-            self.write(Line::of(EntryKind::Expire, hold.generation, ended), -ended.signed(), 0, now)?;
+            self.write(Line::of(EntryKind::Expire, hold.generation, ended), -ended.signed(), 0)?;
         }
         Ok(())
     }
 
-    fn adjust(&mut self, reference: &str, change: i64, note: &Note, now: Timestamp) -> Result<(), Refusal> {
+    fn adjust(&mut self, reference: &str, change: i64, note: &Note) -> Result<(), Refusal> {
         let amount = Credits::new(change.unsigned_abs()).map_err(|_| Refusal::Overflow)?;
         if change < 0 {
             self.spend(amount)?;
             self.taken.clear();
         }
         let line = Line { note: Some(note.clone()), ..Line::new(EntryKind::Adjust, reference, amount) };
-        self.write(line, change, 0, now)
+        self.write(line, change, 0)
     }
 
-    fn write(&mut self, line: Line, available_change: i64, held_change: i64, now: Timestamp) -> Result<(), Refusal> {
+    fn write(&mut self, line: Line, available_change: i64, held_change: i64) -> Result<(), Refusal> {
         let account = &mut self.account;
         let changed = |counter: Credits, change: i64| {
             let sum = counter.get().checked_add_signed(change)?;
@@ -160,7 +160,6 @@ impl Posted {
         account.available = available;
         account.held = held;
         account.entries += 1;
-        account.last_entry_at = account.last_entry_at.max(now);
         self.entries.push(Entry {
             id: format!("{}#{}", line.kind.word(), line.about),
             account: account.id,
@@ -175,7 +174,7 @@ impl Posted {
             ends_at: line.ends_at,
             note: line.note,
             sequence: account.entries,
-            created_at: account.last_entry_at,
+            created_at: account.posted_at,
         });
         Ok(())
     }

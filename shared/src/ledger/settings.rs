@@ -83,7 +83,7 @@ impl Account {
     /// another process believes it is.
     fn at(&self, now: Timestamp) -> Self {
         let now = self.time_of_posting(now);
-        let mut next = Self { posted_at: now, ..self.clone() };
+        let mut next = Self { posted_at: now.max(self.posted_at), ..self.clone() };
         next.keys.retain(|_, own| own.ends_at.is_none_or(|end| now < end + ENDED_KEYS_KEPT_FOR));
         next
     }

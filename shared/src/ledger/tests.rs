@@ -90,7 +90,7 @@ fn what_was_done_by_hand_says_who_did_it_and_why() {
 #[test]
 fn no_entry_is_older_than_the_one_before_it() {
     let (own, _) = post(&account(10, 0), &[(5, hold(2, 1, None))]);
-    let posted = own.post(&hold(3, 1, None), at(4)).expect("enough");
+    let posted = own.post(&hold(3, 1, None), at(5) - SignedDuration::from_mins(4)).expect("enough");
     assert_eq!(posted.entries[0].created_at, at(5));
     assert_eq!(posted.account.post(&hold(4, 1, None), at(6)).expect("enough").entries[0].created_at, at(6));
 }

@@ -365,7 +365,7 @@ async fn a_key_without_the_scope_administrates_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 11);
+    assert!(tried >= 29, "{tried} routes of administrators");
     assert_eq!(entries(&world).await, [Value::Null; 0]);
 }
 

@@ -2,9 +2,11 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
+use shared::failure::Charge;
 use shared::ids::ApiKeyId;
 use shared::keys::{ApiKey, KeyTerms, Scope};
 use shared::ledger::{Account, AccountChange, LimitsChange, Note, Posting, SpendingLimits};
+use shared::lifecycle::Event;
 use shared::store::{Changed, FiledKey};
 
 use super::story::{Story, credits};
@@ -37,7 +39,7 @@ impl Story {
     }
 
     pub(super) async fn an_operator_acts(&mut self, number: usize) {
-        match self.random.below(8) {
+        match self.random.below(10) {
             0..3 => self.grant(number).await,
             3 => {
                 let reference = format!("c{}", self.references);
@@ -75,6 +77,15 @@ impl Story {
                 let action = backend.action(self.account, None, "revoke_key", "it", None);
                 let changed = backend.store.end_key(&before, &ended, None, &action, None, now).await;
                 self.note(number, changed);
+            }
+            7..9 => {
+                let note = Note { by: None, reason: "the customer asked".to_owned() };
+                let event = match self.random.below(4) {
+                    0 => Event::Resolve { charge: Charge::None, note },
+                    1 => Event::Resolve { charge: Charge::Full, note },
+                    _ => Event::RetryNow,
+                };
+                self.decide_by_hand(number, &event).await;
             }
             _ => {
                 let backend = self.processes[number].backend.clone();

@@ -15,7 +15,7 @@ use shared::idempotency::IdempotencyClaim;
 use shared::ids::{AccountId, ApiKeyId, AssetId, GenerationId};
 use shared::lifecycle::Event;
 use shared::queue::{MemoryQueues, Queue};
-use shared::store::{Accepted, StoreError};
+use shared::store::{Accepted, ByHand, StoreError};
 use tests::{Fault, Random, Statement, Wire, World};
 
 /// A process of the deployment: its backend, and the wire between it and the table.
@@ -216,6 +216,26 @@ impl Story {
             if let Err(error) = applied {
                 self.forgive(number, &error);
             }
+        }
+    }
+
+    /// As an operator's resolution or retry: with a note of who did it in the same transaction.
+    pub(super) async fn decide_by_hand(&mut self, number: usize, event: &Event) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let id = *self.random.one_of(&self.asked);
+        let backend = self.processes[number].backend.clone();
+        let read = match backend.store.generation(id).await {
+            Ok(Some(read)) => read,
+            Ok(None) => return,
+            Err(error) => return self.forgive(number, &error),
+        };
+        let action = backend.action(self.account, None, "resolve", &id.to_string(), Some("a test"));
+        let applied = backend.apply_by_hand(read, event, &ByHand { action: &action, remembered: None }).await;
+        self.tell(|| format!("by hand {event:?}: {}", applied.as_ref().map_or("an error", |now| now.generation().state.phase())));
+        if let Err(error) = applied {
+            self.forgive(number, &error);
         }
     }
 

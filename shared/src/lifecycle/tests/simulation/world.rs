@@ -162,7 +162,7 @@ impl World {
     /// Decides, commits, sends; decides again when somebody else was faster. Says whether anything changed.
     pub(super) fn apply(&mut self, process: usize, which: usize, mut read: Generation, event: &Event) -> bool {
         let now = self.clock(process);
-        loop {
+        for _ in 0..3 {
             let Ok(decision) = decide(&read, event, self.rules, now) else { return false };
             keeps_its_promises(now, &read, event, &decision, self.rules);
             if !self.commit(process, which, &decision, now) {
@@ -176,6 +176,7 @@ impl World {
             self.send(which, &decision);
             return true;
         }
+        panic!("{event:?} cannot be written, whatever it is decided on: {:#?}", self.table.generations[which]);
     }
 
     /// Between the commit and the sending the process may die; a queue may deliver twice.
