@@ -1,4 +1,5 @@
-//! The auditor and the seeded choices of the simulation in `shared`, for what the real table says: one auditor, two worlds.
+//! The auditor and the seeded choices of the simulation in `shared`, for what the real table says: one auditor, two worlds. They are tests of
+//! that crate, which it does not export, so this one takes their files.
 
 use shared::credits::Credits;
 use shared::generation::{Generation, State};
