@@ -14,7 +14,7 @@ use local::stack::{Options, Stack};
 use serde_json::{Map, Value, json};
 use shared::catalog::manifest::MediaKind;
 use shared::credits::Credits;
-use shared::generation::{Generation, Order};
+use shared::generation::{Finish, Generation, Order};
 use shared::http_guard::{Outbound, Policy};
 use shared::ids::{AccountId, GenerationId};
 use shared::store::{Accepted, Store};
@@ -89,13 +89,24 @@ impl Load {
     async fn accept(&self, index: usize, store: &Store) -> Result<Duration> {
         let backend = &self.stack.backend;
         let (now, (unix_ms, random)) = (backend.now(), backend.id_parts());
-        let candidates = backend.catalog().await?.offer("placeholder").context("it is built in")?.candidates(&Map::new());
+        let candidates = backend
+            .catalog()
+            .await?
+            .offer("placeholder")
+            .context("it is built in")?
+            .plans(&Map::new())
+            .into_iter()
+            .map(|plan| plan.candidate)
+            .collect();
         let order = Order {
             model: "placeholder".to_owned(),
             kind: MediaKind::Image,
+            box_id: None,
             params: Map::from_iter([("prompt".to_owned(), Value::from("a lighthouse"))]),
             inputs: Vec::new(),
             price_by_results: Vec::new(),
+            finish: Finish::default(),
+            erase_inputs: false,
             candidates,
         };
         let account = self.accounts[index % self.accounts.len()];

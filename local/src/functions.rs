@@ -27,6 +27,7 @@ fn of(binary: &str, backend: Backend) -> Option<Handler> {
         "presign" => http(backend, async |backend, request| presign::handle(&backend, request).await),
         "generate" => http(backend, async |backend, request| generate::handle(&backend, request).await),
         "query" => http(backend, async |backend, request| query::handle(&backend, request).await),
+        "organize" => http(backend, async |backend, request| organize::handle(&backend, request).await),
         "erase" => http(backend, async |backend, request| erase::handle(&backend, request).await),
         "admin" => http(backend, async |backend, request| admin::handle(&backend, request).await),
         "callback" => http(backend, async |backend, request| callback::handle(&backend, request).await),

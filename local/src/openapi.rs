@@ -17,12 +17,20 @@ use utoipa::{Modify, OpenApi};
         query::generations,
         query::generation,
         query::models,
+        query::tools,
         query::account,
         query::ledger,
+        query::assets,
         query::asset,
+        query::boxes,
+        query::asset_box,
         query::erasure,
+        organize::create,
+        organize::rename,
+        organize::change_asset,
         erase::asset,
         erase::generation,
+        erase::asset_box,
         erase::account,
         callback::receive,
         admin::accounts::create_account,
@@ -76,7 +84,8 @@ impl Modify for Limited {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let keyless = |path: &str| path.starts_with("/v1/callbacks/");
         let routes = openapi.paths.paths.iter_mut().filter(|(path, _)| !keyless(path));
-        let operations = routes.flat_map(|(_, route)| [&mut route.get, &mut route.put, &mut route.post, &mut route.delete]);
+        let operations =
+            routes.flat_map(|(_, route)| [&mut route.get, &mut route.put, &mut route.post, &mut route.patch, &mut route.delete]);
         for operation in operations.filter_map(Option::as_mut) {
             let described = operation.responses.responses.entry("429".to_owned());
             described.or_insert_with(|| RefOr::T(too_many()));

@@ -24,7 +24,7 @@ pub struct AccountErasure {
     pub due_at: Option<Timestamp>,
 }
 
-/// Both lists are gone through by id. Those that cannot be erased yet are come back to: `left` is the first of them.
+/// The lists are gone through by id. Those that cannot be erased yet are come back to: `left` is the first of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
@@ -32,11 +32,13 @@ pub enum Step {
     Generations { from: String, left: Option<String> },
     /// The assets from this id on.
     Assets { from: String, left: Option<String> },
+    /// The boxes from this id on: their names are content too.
+    Boxes { from: String, left: Option<String> },
     /// Nothing.
     Done { finished_at: Timestamp },
 }
 
-/// What became of one generation or asset.
+/// What became of one generation, asset or box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// Nothing of its content is left.
@@ -69,7 +71,7 @@ impl AccountErasure {
     /// When the last of it was erased.
     pub fn finished_at(&self) -> Option<Timestamp> {
         match self.step {
-            Step::Generations { .. } | Step::Assets { .. } => None,
+            Step::Generations { .. } | Step::Assets { .. } | Step::Boxes { .. } => None,
             Step::Done { finished_at } => Some(finished_at),
         }
     }
@@ -77,9 +79,12 @@ impl AccountErasure {
     /// After a page of the current step, in the order of ids; `is_last`: there is no further page.
     pub fn after_page(&self, page: &[(String, Fate)], is_last: bool, now: Timestamp) -> Self {
         let mut next = Self { version: self.version + 1, due_at: Some(now), ..self.clone() };
+        // A box that is gone leaves nothing behind that could be counted twice, or once.
+        let mut uncounted = 0;
         let (count, from, left) = match &mut next.step {
             Step::Generations { from, left } => (&mut next.generations, from, left),
             Step::Assets { from, left } => (&mut next.assets, from, left),
+            Step::Boxes { from, left } => (&mut uncounted, from, left),
             Step::Done { .. } => return self.clone(),
         };
         for (id, fate) in page {
@@ -106,7 +111,8 @@ impl AccountErasure {
     fn next_step(&self, now: Timestamp) -> (Step, Option<Timestamp>) {
         match self.step {
             Step::Generations { .. } => (Step::Assets { from: String::new(), left: None }, Some(now)),
-            Step::Assets { .. } | Step::Done { .. } => (Step::Done { finished_at: now }, None),
+            Step::Assets { .. } => (Step::Boxes { from: String::new(), left: None }, Some(now)),
+            Step::Boxes { .. } | Step::Done { .. } => (Step::Done { finished_at: now }, None),
         }
     }
 }
@@ -137,8 +143,11 @@ mod tests {
         assert_eq!((&still.step, still.due_at), (&generations("b", None), Some(later + LONGEST_PAUSE)));
         let third = still.after_page(&page(&[("b", Fate::Erased), ("c", Fate::Erased), ("d", Fate::Erased)]), true, later);
         assert_eq!((&third.step, third.generations), (&Step::Assets { from: String::new(), left: None }, 4));
-        let done = third.after_page(&page(&[("x", Fate::Erased)]), true, later);
-        assert_eq!((done.finished_at(), done.due_at, done.generations, done.assets), (Some(later), None, 4, 1));
+        let fourth = third.after_page(&page(&[("x", Fate::Erased)]), true, later);
+        assert_eq!((&fourth.step, fourth.finished_at()), (&Step::Boxes { from: String::new(), left: None }, None));
+        let done = fourth.after_page(&page(&[("y", Fate::Erased), ("z", Fate::Younger)]), true, later);
+        assert_eq!((done.finished_at(), done.due_at), (Some(later), None));
+        assert_eq!((done.generations, done.assets), (4, 1));
         assert_eq!(done.after_page(&[], true, later), done);
     }
 
@@ -157,6 +166,7 @@ mod tests {
     fn an_account_without_anything_is_done_at_once() {
         let start = Timestamp::UNIX_EPOCH;
         let asked = AccountErasure::requested(None, AccountId::from_parts(1, [1; 10]), start);
-        assert_eq!(asked.after_page(&[], true, start).after_page(&[], true, start).finished_at(), Some(start));
+        let looked_at = |erasure: &AccountErasure| erasure.after_page(&[], true, start);
+        assert_eq!(looked_at(&looked_at(&looked_at(&asked))).finished_at(), Some(start));
     }
 }

@@ -26,6 +26,8 @@ pub struct Config {
     pub due_shards: u32,
     /// `UPLOAD_EXPIRES_SECONDS`: how long an upload may take.
     pub upload_expires: Duration,
+    /// `UPLOAD_RETENTION_DAYS`: how long completed uploads are kept. None: empty or 0, until they are erased.
+    pub upload_retention: Option<SignedDuration>,
     /// `LINK_EXPIRES_SECONDS`: how long download links work.
     pub link_expires: Duration,
     /// `QUOTE_EXPIRES_SECONDS`: how long a quoted price holds.
@@ -40,6 +42,8 @@ pub struct Config {
     pub requests_per_second: Option<u32>,
     /// `STARTING_CREDITS`: what a new account starts with, unless its operator says otherwise.
     pub starting_credits: Credits,
+    /// `TEXT_MODEL`: the model or chain that translates prompts and puts documents right. None: empty, nobody does.
+    pub text_model: Option<String>,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
     /// `SECRETS_ID`: the secret of Secrets Manager that holds them.
@@ -101,6 +105,10 @@ impl Config {
             public_url: env.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
             due_shards: env.number("DUE_SHARDS", 4)?,
             upload_expires: Duration::from_secs(env.number("UPLOAD_EXPIRES_SECONDS", 900)?),
+            upload_retention: env
+                .optional_number::<u16>("UPLOAD_RETENTION_DAYS")?
+                .filter(|days| *days > 0)
+                .map(|days| SignedDuration::from_hours(24 * i64::from(days))),
             link_expires: Duration::from_secs(env.number("LINK_EXPIRES_SECONDS", 3_600)?),
             quote_expires: SignedDuration::from_secs(i64::from(env.number::<u32>("QUOTE_EXPIRES_SECONDS", 600)?)),
             max_result_bytes: env.number("MAX_RESULT_BYTES", 536_870_912)?,
@@ -114,12 +122,18 @@ impl Config {
             submit_timeout_s: env.limit(SUBMIT_TIMEOUT)?,
             requests_per_second: env.optional_number("REQUESTS_PER_SECOND")?.filter(|rate| *rate > 0),
             starting_credits: env.credits("STARTING_CREDITS", 30)?,
+            text_model: env.optional("TEXT_MODEL"),
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
             secrets_id: env.optional("SECRETS_ID"),
             base_urls,
             key_limits,
             secrets: secrets.collect(),
         })
+    }
+
+    /// How long an upload's link is good for.
+    pub fn upload_link(&self) -> SignedDuration {
+        SignedDuration::try_from(self.upload_expires).unwrap_or(SignedDuration::ZERO)
     }
 
     /// A queue's URL.

@@ -14,9 +14,13 @@ use crate::ids::{AccountId, ApiKeyId};
 use crate::keys::Scope;
 use crate::store::StoreError;
 
+mod boxes;
+mod filter;
 mod ledger;
 mod rate_limits;
 
+pub use boxes::{box_went, fitting_name, open_box, unknown_box};
+pub use filter::{download_name, filter};
 pub use ledger::ledger;
 pub use rate_limits::answer;
 

@@ -2,26 +2,29 @@
 //! is given out any more; then the objects are deleted; then the record is written without content. Each step may be repeated: a crash
 //! in between is made up for by asking again, and by the poll, since all that is being erased is due.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::account_erasure::{AccountErasure, Fate, Step};
-use crate::api::{AssetSource, AssetStatus, Problem};
-use crate::assets::{Asset, upload_key_stem};
+use crate::api::{AssetError, AssetSource, AssetStatus, Problem};
+use crate::assets::{Asset, media_key_stem, upload_key_stem};
 use crate::backend::{Applied, Backend};
+use crate::boxes::BoxContent;
 use crate::generation::{Erasure, Generation};
-use crate::ids::{AccountId, AssetId, GenerationId};
+use crate::ids::{AccountId, AssetId, BoxId, GenerationId};
 use crate::lifecycle::{Event, TICK, Unchanged};
 use crate::messages::Outgoing;
-use crate::provider::{note_key, notes_prefix, results_prefix};
+use crate::provider::{note_key, notes_prefix, prepared_prefix, results_prefix};
 use crate::results;
-use crate::store::{Action, Owned, StoreError};
+use crate::store::{Action, AssetChange, Owned, StoreError};
 
-/// How many generations or assets are looked at for one message.
+mod boxes;
+
+pub use boxes::{box_is_due, remove_box};
+
+/// How many generations, assets or boxes are looked at for one message.
 const PAGE: i32 = 20;
 /// How often a record is written anew because others changed it meanwhile.
 const MAX_RACES: u32 = 20;
-/// A file that was being sent when its upload's link ended has arrived then.
-const UPLOAD_MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Why something is not erased yet.
 #[derive(Debug, thiserror::Error)]
@@ -59,31 +62,36 @@ pub async fn erase_asset(backend: &Backend, asset: Asset) -> Result<(), EraseErr
         backend.bucket.delete(&note_key(id, attempt)).await?;
     }
     let due_at = match asset.source {
-        AssetSource::Generated => {
+        AssetSource::Generated | AssetSource::Derived => {
             backend.bucket.delete(&asset.key).await?;
             None
         }
-        // Whoever has the upload's link may send the file until the link ends.
         AssetSource::Uploaded => {
-            backend.bucket.delete_all(&format!("{}.", upload_key_stem(asset.account, asset.id))).await?;
-            let link = SignedDuration::try_from(backend.config.upload_expires).unwrap_or(SignedDuration::ZERO);
-            Some(asset.created_at + link + UPLOAD_MARGIN).filter(|end| *end > now)
+            delete_upload(backend, &asset).await?;
+            // Whoever has the upload's link may send the file until the link ends.
+            Some(asset.nothing_comes_after(backend.config.upload_link())).filter(|end| *end > now)
         }
     };
-    backend.store.change_asset(&asset.erased(due_at), AssetStatus::Erased).await?;
+    backend.store.change_asset(&asset, &asset.erased(due_at)).await?;
     Ok(())
 }
 
-/// From here on nobody gets a link to it or can give it to a generation.
+/// Deletes whatever an upload has in the bucket: by prefix, since a copy that was begun and given up is in no record.
+async fn delete_upload(backend: &Backend, asset: &Asset) -> Result<(), results::StoreError> {
+    let (account, id) = (asset.account, asset.id);
+    backend.bucket.delete_all(&format!("{}.", upload_key_stem(account, id))).await?;
+    backend.bucket.delete_all(&format!("{}-", media_key_stem(account, id))).await
+}
+
+/// From here on nobody gets a link to it or can give it to a generation, and it is in no box.
 async fn hide(backend: &Backend, mut asset: Asset) -> Result<Asset, EraseError> {
     for _ in 0..MAX_RACES {
-        let status = match asset.status {
+        match asset.status {
             AssetStatus::Erased => return Ok(asset),
-            status @ (AssetStatus::Pending | AssetStatus::Ready) => status,
-        };
-        let hidden = asset.erasing(backend.now());
-        if backend.store.change_asset(&hidden, status).await? {
-            return Ok(hidden);
+            AssetStatus::Pending | AssetStatus::Ready | AssetStatus::Failed => {}
+        }
+        if let AssetChange::Done(hidden) = backend.store.change_asset(&asset, &asset.erasing(backend.now())).await? {
+            return Ok(*hidden);
         }
         let what = || StoreError::Missing { what: format!("asset `{}`", asset.id) };
         asset = backend.store.asset(asset.account, asset.id).await?.ok_or_else(what)?;
@@ -100,7 +108,29 @@ pub async fn asset_is_due(backend: &Backend, account: AccountId, id: AssetId, du
         backend.send_or_leave_to_the_poll(&Outgoing::erase_asset(account, id, due_at, now)).await;
         return Ok(());
     }
-    erase_asset(backend, asset).await
+    match asset.status {
+        AssetStatus::Erased => erase_asset(backend, asset).await,
+        AssetStatus::Pending | AssetStatus::Failed => give_up(backend, asset).await,
+        AssetStatus::Ready => Ok(()),
+    }
+}
+
+/// An upload that can never be used: its link has ended, and with it all that may have been sent by it goes. It fails first, so that
+/// nobody who is completing it at this moment is left with a record without its file.
+async fn give_up(backend: &Backend, asset: Asset) -> Result<(), EraseError> {
+    let error = asset.error.clone().unwrap_or_else(not_in_time);
+    let failed = Asset { status: AssetStatus::Failed, error: Some(error), ..asset.clone() };
+    let AssetChange::Done(failed) = backend.store.change_asset(&asset, &failed).await? else { return Ok(()) };
+    delete_upload(backend, &failed).await?;
+    let done = Asset { due_at: None, ..*failed.clone() };
+    backend.store.change_asset(&failed, &done).await?;
+    Ok(())
+}
+
+/// Why an upload failed that nobody completed.
+pub fn not_in_time() -> AssetError {
+    let message = "the upload was not completed in time: announce the file again";
+    AssetError { code: "upload_expired".to_owned(), message: message.to_owned() }
 }
 
 /// Erases a generation's content; `false`: it has not ended, or a late result of it is still being copied, and nothing was done.
@@ -124,7 +154,7 @@ pub async fn go_on_with_generation(backend: &Backend, generation: Generation) ->
                 let filed = backend.store.asset(generation.account, asset).await?;
                 if let Some(asset) = filed.filter(|asset| !asset.key.is_empty()) {
                     let hidden = hide(backend, asset).await?;
-                    backend.store.change_asset(&hidden.erased(None), AssetStatus::Erased).await?;
+                    backend.store.change_asset(&hidden, &hidden.erased(None)).await?;
                 }
             }
         }
@@ -134,8 +164,30 @@ pub async fn go_on_with_generation(backend: &Backend, generation: Generation) ->
     // By prefix, so that nothing is forgotten of which the record knows nothing: a copy that was begun and given up.
     backend.bucket.delete_all(&results_prefix(&generation)).await?;
     backend.bucket.delete_all(&notes_prefix(generation.id)).await?;
+    sweep_left_overs(backend, &generation).await?;
     backend.store.rewrite_attempts(generation.id, &generation.without_content(now).attempts).await?;
     backend.apply(generation, &Event::Erased).await?;
+    Ok(())
+}
+
+/// Deletes what lay in the bucket for the making of a generation alone, when that has ended.
+pub async fn tidy(backend: &Backend, generation: Generation) -> Result<(), EraseError> {
+    sweep_left_overs(backend, &generation).await?;
+    backend.apply(generation, &Event::Tidied).await?;
+    Ok(())
+}
+
+async fn sweep_left_overs(backend: &Backend, generation: &Generation) -> Result<(), EraseError> {
+    backend.bucket.delete_all(&prepared_prefix(generation.account, generation.id)).await?;
+    if !generation.order.erase_inputs {
+        return Ok(());
+    }
+    for input in &generation.order.inputs {
+        let asset = backend.store.asset(generation.account, input.asset).await?;
+        if let Some(asset) = asset.filter(|asset| asset.source == AssetSource::Uploaded) {
+            erase_asset(backend, asset).await?;
+        }
+    }
     Ok(())
 }
 
@@ -166,6 +218,7 @@ pub async fn account_is_due(backend: &Backend, account: AccountId, due_at: Times
     let (what, from) = match &erasure.step {
         Step::Generations { from, .. } => (Owned::Generations, from),
         Step::Assets { from, .. } => (Owned::Assets, from),
+        Step::Boxes { from, .. } => (Owned::Boxes, from),
         Step::Done { .. } => return Ok(()),
     };
     let (ids, is_last) = backend.store.owned(account, what, from, PAGE).await?;
@@ -174,6 +227,7 @@ pub async fn account_is_due(backend: &Backend, account: AccountId, due_at: Times
         let fate = match what {
             Owned::Generations => generation_of_account(backend, &erasure, &id).await,
             Owned::Assets => asset_of_account(backend, &erasure, &id).await,
+            Owned::Boxes => box_of_account(backend, &erasure, &id).await,
         };
         // One that cannot be erased now must not keep the others.
         let fate = fate.unwrap_or_else(|error| {
@@ -181,6 +235,9 @@ pub async fn account_is_due(backend: &Backend, account: AccountId, due_at: Times
             Fate::Left
         });
         page.push((id, fate));
+    }
+    if is_last && what == Owned::Assets {
+        delete_ownerless(backend, &erasure).await?;
     }
     let now = backend.now();
     let next = erasure.after_page(&page, is_last, now);
@@ -193,7 +250,9 @@ pub async fn account_is_due(backend: &Backend, account: AccountId, due_at: Times
             backend.send_or_leave_to_the_poll(&Outgoing::erase_account(account, due_at, now)).await;
         }
         Some(_) => {}
-        None => tracing::info!(%account, generations = next.generations, assets = next.assets, "an account's content is erased"),
+        None => {
+            tracing::info!(%account, generations = next.generations, assets = next.assets, "an account's content is erased")
+        }
     }
     Ok(())
 }
@@ -222,4 +281,37 @@ async fn asset_of_account(backend: &Backend, erasure: &AccountErasure, id: &str)
     let Some(asset) = asset.filter(|asset| asset.created_at <= erasure.requested_at) else { return Ok(Fate::Younger) };
     erase_asset(backend, asset).await?;
     Ok(Fate::Erased)
+}
+
+/// The table forgets an upload whose time is over by itself, and the bucket later, or never where it has no such rule.
+async fn delete_ownerless(backend: &Backend, erasure: &AccountErasure) -> Result<(), EraseError> {
+    for prefix in ["uploads", "media"].map(|kind| format!("{kind}/{}/", erasure.account)) {
+        let mut after: Option<String> = None;
+        loop {
+            let keys = backend.bucket.keys(&prefix, after.as_deref()).await?;
+            let Some(last) = keys.last().cloned() else { break };
+            for key in keys {
+                let id = key.strip_prefix(&prefix).and_then(|rest| rest.split(['.', '-']).next()?.parse::<AssetId>().ok());
+                let Some(id) = id.filter(|id| id.created_at() <= erasure.requested_at) else { continue };
+                let asset = backend.store.asset(erasure.account, id).await?;
+                if asset.is_none_or(|asset| asset.status == AssetStatus::Erased) {
+                    backend.bucket.delete(&key).await?;
+                }
+            }
+            after = Some(last);
+        }
+    }
+    Ok(())
+}
+
+/// What was in it at the time of the request is erased already; what has come since stays, without a box.
+async fn box_of_account(backend: &Backend, erasure: &AccountErasure, id: &str) -> Result<Fate, EraseError> {
+    let found = match id.parse::<BoxId>() {
+        Ok(id) => backend.store.asset_box(erasure.account, id).await?,
+        Err(_) => None,
+    };
+    let Some(found) = found.filter(|found| found.created_at <= erasure.requested_at) else { return Ok(Fate::Younger) };
+    let content = found.removal.map_or(BoxContent::Keep, |removal| removal.content);
+    let is_gone = remove_box(backend, found, content).await?;
+    Ok(if is_gone { Fate::Erased } else { Fate::Left })
 }

@@ -6,12 +6,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::catalog::manifest::MediaKind;
+use crate::assets::MediaFacts;
 use crate::credits::Credits;
 use crate::failure::{Charge, Failure};
 use crate::ids::{AccountId, ApiKeyId, AssetId, GenerationId};
 use crate::ledger::{Hold, Note, Taken};
-use crate::pool::{KeyId, Waiting};
+use crate::pool::Waiting;
+
+mod attempt;
+mod order;
+
+pub use attempt::{Ambiguity, Attempt, AttemptResult, Prepared, PreparedText, TextPurpose};
+pub use order::{Candidate, Finish, ImageFormat, Input, Order};
 
 /// The record. Changed only by [`crate::lifecycle::decide`]; each change raises `version` by one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +55,9 @@ pub struct Generation {
     pub resolution: Option<Resolution>,
     /// The ended generation that an operator had made once more by this one.
     pub retry_of: Option<GenerationId>,
+    /// It has ended, and what lay in the bucket for the making alone may still be there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_overs: bool,
 }
 
 /// How far its content is erased.
@@ -73,24 +82,6 @@ pub struct Resolution {
     pub at: Timestamp,
 }
 
-/// What the customer asked for. A later change of the catalog does not change it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Order {
-    /// The catalog name of the model or chain, aliases resolved.
-    pub model: String,
-    /// What it makes.
-    pub kind: MediaKind,
-    /// The checked parameters, defaults filled in.
-    pub params: Map<String, Value>,
-    /// The media that the parameters name.
-    pub inputs: Vec<Input>,
-    /// What 1, 2, … results cost, up to the number ordered; empty when the price does not depend on results.
-    #[serde(default)]
-    pub price_by_results: Vec<Credits>,
-    /// Who may make it, in order of preference; never empty.
-    pub candidates: Vec<Candidate>,
-}
-
 /// What the hold of a generation was made of, to be put back as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Funds {
@@ -100,112 +91,6 @@ pub struct Funds {
     pub from: Vec<Taken>,
     /// When they were set aside.
     pub held_at: Timestamp,
-}
-
-/// One model that can make what was ordered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// The model's catalog name.
-    pub model: String,
-    /// Its provider's catalog name.
-    pub provider: String,
-    /// The version of the provider's manifest when the order was accepted.
-    pub catalog_version: u32,
-    /// The version of the model's own entry, where it has one beside the manifest.
-    pub model_version: Option<u32>,
-    /// The model's parameters; none when they are the order's own.
-    pub params: Option<Map<String, Value>>,
-    /// What the provider charges us, in millionths of a US dollar, rounded up; none where it is not known.
-    #[serde(default)]
-    pub cost_micro_usd: Option<u64>,
-}
-
-/// A media file given to a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Input {
-    /// As the parameters name it.
-    pub asset: AssetId,
-    /// Its S3 key.
-    pub key: String,
-    /// What it is.
-    pub content_type: String,
-    /// Its size.
-    pub bytes: u64,
-}
-
-/// One claim of the generation by a dispatch worker: at most one paid submit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// 1, 2, 3…: also the fencing token, since evidence names the attempt it belongs to.
-    pub number: u32,
-    /// Whom we asked.
-    pub provider: String,
-    /// For which model.
-    pub model: String,
-    /// Its place among the order's candidates.
-    pub candidate: usize,
-    /// With which of our keys; none for a provider without keys.
-    pub key: Option<KeyId>,
-    /// It holds a slot of that key while it is under way.
-    pub holds_slot: bool,
-    /// When it was claimed: the submit was not sent before this.
-    pub claimed_at: Timestamp,
-    /// When its fate was known.
-    pub answered_at: Option<Timestamp>,
-    /// The provider's name for the job.
-    pub job: Option<String>,
-    /// What became of it.
-    pub result: AttemptResult,
-}
-
-/// What became of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
-pub enum AttemptResult {
-    /// No answer yet.
-    Submitting,
-    /// The provider has the job.
-    Accepted,
-    /// The answer was lost: the provider may have the job.
-    Unconfirmed { reason: Ambiguity },
-    /// The provider finished it.
-    Succeeded,
-    /// The provider refused or failed it.
-    Failed { failure: Failure },
-    /// The provider stopped it.
-    Canceled,
-}
-
-/// Why nobody knows whether the provider took the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Ambiguity {
-    /// The request was sent; no answer came in time.
-    TimedOut,
-    /// The connection broke after the request was sent.
-    ConnectionLost,
-    /// A server error that does not say whether the job was taken.
-    ServerError,
-    /// An answer of success that cannot be understood.
-    UnreadableAnswer,
-    /// The answer carried the results, and they could not be stored.
-    ResultsNotKept,
-    /// The worker that sent it, or was about to, did not report back.
-    WorkerLost,
-}
-
-impl Ambiguity {
-    /// The word used in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::TimedOut => "timed_out",
-            Self::ConnectionLost => "connection_lost",
-            Self::ServerError => "server_error",
-            Self::UnreadableAnswer => "unreadable_answer",
-            Self::ResultsNotKept => "results_not_kept",
-            Self::WorkerLost => "worker_lost",
-        }
-    }
 }
 
 /// Where a generation stands. Each variant carries what only that state has.
@@ -285,8 +170,8 @@ pub enum Source {
     LinkWithKey(String),
     /// In our bucket already: the provider's answer carried it.
     Stored { key: String, bytes: u64, content_type: String, text: Option<String> },
-    /// To be drawn from the order's own parameters by the placeholder.
-    Drawing,
+    /// To be made in our own process from the order's own parameters: see [`crate::catalog::manifest::Operation`].
+    Local,
 }
 
 /// A result in our bucket.
@@ -303,6 +188,9 @@ pub struct StoredResult {
     /// A text result itself, when it is short.
     #[serde(default)]
     pub text: Option<String>,
+    /// Its dimensions, where they were found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<MediaFacts>,
     /// When its content was erased: what is left is the asset's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased_at: Option<Timestamp>,
@@ -317,6 +205,7 @@ impl StoredResult {
             bytes: 0,
             content_type: String::new(),
             text: None,
+            media: None,
             erased_at: self.erased_at.or(Some(at)),
         }
     }
@@ -373,7 +262,14 @@ impl Generation {
             erasure: None,
             resolution: None,
             retry_of: None,
+            left_overs: false,
         }
+    }
+
+    /// Something lies in the bucket that was there for the making alone: files that were prepared, uploads that are to go.
+    pub fn needs_tidying(&self) -> bool {
+        let prepared = self.attempts.iter().any(|attempt| !attempt.prepared.inputs.is_empty());
+        prepared || (self.order.erase_inputs && !self.order.inputs.is_empty())
     }
 
     /// The hold that was posted for it.
@@ -402,6 +298,28 @@ impl Generation {
     /// Whether another candidate comes after the current one.
     pub fn has_next_candidate(&self) -> bool {
         self.candidate + 1 < self.order.candidates.len()
+    }
+
+    /// The parameters that an attempt's provider is asked with: what was prepared stands in place of what was ordered.
+    pub fn params_of(&self, number: u32) -> Map<String, Value> {
+        let mut params = self.params_for(self.candidate_of(number)).clone();
+        let attempt = self.attempts.iter().find(|attempt| attempt.number == number);
+        for prepared in attempt.into_iter().flat_map(|attempt| &attempt.prepared.texts) {
+            let Some(text) = &prepared.text else { continue };
+            let value = match prepared.purpose {
+                TextPurpose::Translate => Value::from(text.as_str()),
+                TextPurpose::Style => serde_json::from_str(text).unwrap_or_default(),
+            };
+            params.insert(prepared.param.clone(), value);
+        }
+        params
+    }
+
+    /// The file that an attempt's provider gets for an asset: the one that was prepared for it, or the order's.
+    pub fn input_of(&self, number: u32, asset: AssetId) -> Option<&Input> {
+        let attempt = self.attempts.iter().find(|attempt| attempt.number == number);
+        let prepared = attempt.into_iter().flat_map(|attempt| &attempt.prepared.inputs);
+        prepared.chain(&self.order.inputs).find(|input| input.asset == asset)
     }
 
     /// The parameters that a candidate is asked with.
@@ -442,6 +360,7 @@ impl Generation {
             candidate.params = None;
         }
         for attempt in &mut left.attempts {
+            attempt.prepared = attempt.prepared.without_content();
             if let AttemptResult::Failed { failure } = &mut attempt.result {
                 *failure = failure.without_message();
             }

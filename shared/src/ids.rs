@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text that is not an id of the asked kind.
@@ -28,6 +29,21 @@ macro_rules! id {
             /// An id made at `unix_ms` (milliseconds since 1970) from ten random bytes.
             pub fn from_parts(unix_ms: u64, random: [u8; 10]) -> Self {
                 Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
+            }
+
+            /// When it was made, to the millisecond.
+            pub fn created_at(self) -> Timestamp {
+                let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+                let unix_ms = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+                Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::MAX)
+            }
+
+            /// The first one that could be made at this time or later.
+            pub fn first_from(at: Timestamp) -> Self {
+                let whole = at.as_millisecond();
+                let is_whole = Timestamp::from_millisecond(whole).is_ok_and(|whole| whole >= at);
+                let unix_ms = if is_whole { whole } else { whole.saturating_add(1) };
+                Self::from_parts(u64::try_from(unix_ms).unwrap_or(0), [0; 10])
             }
         }
 
@@ -98,6 +114,12 @@ id!(
     "act_"
 );
 
+id!(
+    /// A box: what a customer keeps assets together in.
+    BoxId,
+    "box_"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +144,16 @@ mod tests {
     #[test]
     fn later_ids_sort_later() {
         assert!(GenerationId::from_parts(1, [255; 10]).to_string() < GenerationId::from_parts(2, [0; 10]).to_string());
+    }
+
+    #[test]
+    fn an_id_knows_its_time_and_times_know_their_ids() {
+        let at = Timestamp::from_millisecond(1_790_000_000_123).expect("a time");
+        let (least, most) = (AssetId::from_parts(1_790_000_000_123, [0; 10]), AssetId::from_parts(1_790_000_000_123, [255; 10]));
+        assert_eq!((least.created_at(), most.created_at()), (at, at));
+        let first = AssetId::first_from(at);
+        assert!(first <= least && first > AssetId::from_parts(1_790_000_000_122, [255; 10]));
+        assert!(AssetId::first_from(at + jiff::SignedDuration::from_nanos(1)) > most);
+        assert_eq!(AssetId::first_from(Timestamp::MIN), AssetId::from_parts(0, [0; 10]));
     }
 }

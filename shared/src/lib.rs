@@ -6,14 +6,20 @@
 pub mod account_erasure;
 pub mod api;
 pub mod assets;
+pub mod audit;
+pub mod boxes;
 pub mod catalog;
 pub mod credits;
+pub mod extended_prompt;
 pub mod failure;
+pub mod finished;
 pub mod generation;
 pub mod ids;
 pub mod keys;
+pub mod language;
 pub mod ledger;
 pub mod lifecycle;
+pub mod media;
 pub mod messages;
 pub mod outcome;
 pub mod pick;
@@ -23,7 +29,9 @@ pub mod quote;
 pub mod rate_limit;
 pub mod reconcile;
 pub mod signature;
+pub mod stand_ins;
 pub mod template;
+pub mod text_style;
 
 #[cfg(feature = "draw")]
 pub mod draw;

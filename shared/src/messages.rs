@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, AssetId, GenerationId};
+use crate::ids::{AccountId, AssetId, BoxId, GenerationId};
 use crate::lifecycle::Send;
 
 /// A message body, with its version beside it: an old worker refuses what it does not know instead of guessing.
@@ -28,8 +28,10 @@ pub enum Message {
     Nudge { generation: GenerationId, due_at: Timestamp },
     /// Take away the credits of an account that have ended, if it still falls due at this time.
     Account { account: AccountId, due_at: Timestamp },
-    /// Delete what is left of an asset's object, if it still falls due at this time.
+    /// Delete what is left of an asset's objects, if it still falls due at this time.
     EraseAsset { account: AccountId, asset: AssetId, due_at: Timestamp },
+    /// Go on with the removal of a box, if it still falls due at this time.
+    RemoveBox { account: AccountId, box_id: BoxId, due_at: Timestamp },
     /// Go on with the erasure of an account's content, if it still falls due at this time.
     EraseAccount { account: AccountId, due_at: Timestamp },
     /// See whether the books of these accounts are right.
@@ -87,6 +89,7 @@ impl Message {
             | Self::Account { .. }
             | Self::Reconcile { .. }
             | Self::EraseAsset { .. }
+            | Self::RemoveBox { .. }
             | Self::EraseAccount { .. }
             | Self::Sweep { .. } => QueueName::Poll,
         }
@@ -115,6 +118,12 @@ impl Outgoing {
     pub fn erase_asset(account: AccountId, asset: AssetId, due_at: Timestamp, now: Timestamp) -> Self {
         let delay = due_at.duration_since(now).max(SignedDuration::ZERO);
         Self { message: Message::EraseAsset { account, asset, due_at }, delay, group: account.to_string() }
+    }
+
+    /// Sends for the next page of a box that is removed.
+    pub fn remove_box(account: AccountId, box_id: BoxId, due_at: Timestamp, now: Timestamp) -> Self {
+        let delay = due_at.duration_since(now).max(SignedDuration::ZERO);
+        Self { message: Message::RemoveBox { account, box_id, due_at }, delay, group: account.to_string() }
     }
 
     /// Sends for the next page of an account's erasure.

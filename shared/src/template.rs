@@ -5,9 +5,9 @@
 //! whole. A list that is the only element of an array is spliced into it. Names may have parts: `{{job.id}}`; on a list they are taken
 //! from each element: `{{images.url}}` is a list of links.
 //!
-//! Three objects are not themselves: `{"$each": "{{xs}}", "$do": …}` is the list of what `$do` becomes for each `{{item}}`, spliced into an
+//! Four objects are not themselves: `{"$each": "{{xs}}", "$do": …}` is the list of what `$do` becomes for each `{{item}}`, spliced into an
 //! array around it (a single value counts as a list of one, an absent one as an empty list); `{"$text": "{{x}}"}` is x as text;
-//! `{"$map": "{{x}}", "$to": {"small": 512}}` is what x stands for.
+//! `{"$map": "{{x}}", "$to": {"small": 512}}` is what x stands for; `{"$first": ["{{x}}", "{{y}}"]}` is the first that has a value.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -33,7 +33,7 @@ pub enum TemplateError {
     #[error("`{form}` needs `{partner}` beside it and nothing else")]
     Form { form: &'static str, partner: &'static str },
     /// An unknown `$…` member.
-    #[error("`{0}` is not a form: use `$each` with `$do`, `$map` with `$to`, or `$text`")]
+    #[error("`{0}` is not a form: use `$each` with `$do`, `$map` with `$to`, `$first` or `$text`")]
     UnknownForm(String),
 }
 
@@ -41,6 +41,7 @@ pub enum TemplateError {
 enum Form<'a> {
     Each { list: &'a Value, body: &'a Value },
     Text(&'a Value),
+    First(&'a [Value]),
     Map { value: &'a Value, to: &'a Map<String, Value> },
 }
 
@@ -49,6 +50,10 @@ impl<'a> Form<'a> {
         let Some(name) = fields.keys().find(|key| key.starts_with('$')) else { return Ok(None) };
         let whole =
             |form, partner, count: usize| if fields.len() == count { Ok(()) } else { Err(TemplateError::Form { form, partner }) };
+        if let Some(alternatives) = fields.get("$first") {
+            let alternatives = alternatives.as_array().ok_or(TemplateError::Form { form: "$first", partner: "a list" })?;
+            return whole("$first", "a list", 1).map(|()| Some(Self::First(alternatives)));
+        }
         match (fields.get("$each"), fields.get("$do"), fields.get("$text"), fields.get("$map"), fields.get("$to")) {
             (Some(list), Some(body), ..) => whole("$each", "$do", 2).map(|()| Some(Self::Each { list, body })),
             (Some(_), None, ..) => Err(TemplateError::Form { form: "$each", partner: "$do" }),
@@ -101,6 +106,14 @@ fn render_form(form: &Form<'_>, variables: &Variables) -> Result<Option<Value>, 
             None => Ok(None),
             Some(value) => as_text("$text", &value).map(|text| Some(Value::String(text))),
         },
+        Form::First(alternatives) => {
+            for alternative in *alternatives {
+                if let Some(value) = render(alternative, variables)? {
+                    return Ok(Some(value));
+                }
+            }
+            Ok(None)
+        }
         Form::Map { value, to } => match render(value, variables)? {
             None => Ok(None),
             Some(value) => match to.get(&as_text("$map", &value)?) {
@@ -154,6 +167,7 @@ fn collect_names(template: &Value, names: &mut BTreeSet<String>) -> Result<(), T
         Value::Object(fields) => match Form::of(fields)? {
             None => fields.values().try_for_each(|field| collect_names(field, names)),
             Some(Form::Text(value)) => collect_names(value, names),
+            Some(Form::First(alternatives)) => alternatives.iter().try_for_each(|other| collect_names(other, names)),
             Some(Form::Map { value, to }) => {
                 collect_names(value, names)?;
                 to.values().try_for_each(|other| collect_names(other, names))
@@ -324,6 +338,19 @@ mod tests {
         check(&json!({"a": {"$text": "{{width}}"}, "b": {"$text": "{{gone}}"}}), &json!({"a": "512"}));
         let map = |of: &str| json!({"$map": of, "$to": {"512": {"w": "{{width}}"}, "a cat": 1}});
         check(&json!([map("{{width}}"), map("{{prompt}}"), map("{{safe}}"), map("{{gone}}")]), &json!([{"w": 512}, 1]));
+    }
+
+    #[test]
+    fn the_first_that_has_a_value_is_taken() {
+        let first = |all: &[&str]| json!({"$first": all});
+        check(
+            &json!({"a": first(&["{{gone}}", "{{width}}", "{{prompt}}"]), "b": first(&["{{gone}}", "x{{gone}}"])}),
+            &json!({"a": 512}),
+        );
+        let names = variables(&first(&["{{gone}}", "{{job.id}}"])).expect("fine");
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["gone", "job.id"]);
+        let alone = render(&json!({"$first": "{{width}}"}), &Variables::new());
+        assert_eq!(alone, Err(TemplateError::Form { form: "$first", partner: "a list" }));
     }
 
     #[test]

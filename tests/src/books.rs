@@ -1,19 +1,10 @@
-//! The auditor and the seeded choices of the simulation in `shared`, for what the real table says: one auditor, two worlds. They are tests of
-//! that crate, which it does not export, so this one takes their files.
+//! What the real table says of an account, read for the auditor of the simulated histories.
 
-use shared::credits::Credits;
-use shared::generation::{Generation, State};
-use shared::ids::{AccountId, ApiKeyId, GenerationId};
-use shared::ledger::{Account, Entry, EntryKind, SpendingLimits};
+use shared::audit::Books;
+use shared::generation::Generation;
+use shared::ids::AccountId;
+use shared::ledger::{Account, Entry};
 use shared::store::{LedgerFilter, Store};
-
-#[path = "../../shared/src/lifecycle/tests/simulation/audit.rs"]
-mod audit;
-#[path = "../../shared/src/lifecycle/tests/simulation/random.rs"]
-mod random;
-
-pub use audit::Books;
-pub use random::Random;
 
 /// Everything that the table says of one account.
 #[derive(Debug)]

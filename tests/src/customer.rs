@@ -53,6 +53,10 @@ impl Customer {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.send(self.request(Method::PATCH, path).json(body)).await
+    }
+
     pub async fn delete(&self, path: &str) -> Reply {
         self.send(self.request(Method::DELETE, path)).await
     }
@@ -103,9 +107,22 @@ impl Customer {
         (account["available"].as_u64().expect("a number"), account["held"].as_u64().expect("a number"))
     }
 
+    /// Makes a box; its id.
+    pub async fn make_box(&self, name: &str) -> String {
+        let reply = self.post("/v1/boxes", &json!({ "name": name })).await;
+        assert_eq!(reply.status, 201, "{:?}", reply.body);
+        reply.body["id"].as_str().expect("an id").to_owned()
+    }
+
     /// Uploads a file as a customer would; the asset's id.
     pub async fn upload(&self, content_type: &str, file: Vec<u8>) -> String {
-        let reply = self.post("/v1/uploads", &json!({"content_type": content_type, "bytes": file.len()})).await;
+        self.upload_with(json!({ "content_type": content_type }), file).await
+    }
+
+    /// Uploads a file with what is to be said of it but its size; the asset's id.
+    pub async fn upload_with(&self, mut announced: Value, file: Vec<u8>) -> String {
+        announced["bytes"] = json!(file.len());
+        let reply = self.post("/v1/uploads", &announced).await;
         assert_eq!(reply.status, 201, "{:?}", reply.body);
         let status = self.put_upload(&reply.body, file).await;
         assert_eq!(status, 200);

@@ -26,10 +26,11 @@ mod remains;
 mod wire;
 
 pub use audit::Closing;
-pub use books::{Books, Random, Statement};
+pub use books::Statement;
 pub use callback::Callback;
 pub use customer::Customer;
 pub use process::Process;
+pub use shared::audit::{Books, Random};
 pub use wire::{Fault, Wire};
 
 /// How long anything may take before a test gives up on it.

@@ -1,5 +1,7 @@
 //! What is left: everything in the table and in the bucket, past every API.
 
+use std::time::Duration;
+
 use crate::World;
 
 impl World {
@@ -27,5 +29,23 @@ impl World {
         let page = list.send().await.expect("S3 answers");
         assert_ne!(page.is_truncated, Some(true), "more objects than any test makes");
         page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect()
+    }
+
+    /// Lets minutes pass until no object's key has this in it.
+    pub async fn until_nothing_is_left(&self, part: &str) {
+        for _ in 0..600 {
+            if !self.whole_bucket().await.iter().any(|key| key.contains(part)) {
+                return;
+            }
+            self.later(Duration::from_secs(61));
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        panic!("ten hours passed in vain; there is {:#?}", self.whole_bucket().await);
+    }
+
+    /// The same for an asset: it is erased, and its object is gone.
+    pub async fn until_nothing_is_left_of(&self, asset: &str) {
+        self.until_nothing_is_left(asset).await;
+        assert_eq!(self.get(&format!("/v1/assets/{asset}")).await.body["status"], "erased");
     }
 }

@@ -3,7 +3,9 @@
 use futures_util::future::try_join_all;
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
-use shared::api::{AccountList, AccountView, ActionList, ActionView, ChangeAccount, CreateAccount, LedgerView, Problem};
+use shared::api::{
+    AccountList, AccountView, ActionList, ActionView, ChangeAccount, CreateAccount, LedgerQuery, LedgerView, Problem,
+};
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
 use shared::idempotency::{Earlier, IdempotencyClaim, IdempotencyRecord, key_reused};
@@ -111,13 +113,7 @@ pub async fn change_account(backend: &Backend, caller: Caller, request: &Request
 #[utoipa::path(get, path = "/v1/admin/accounts/{account}/ledger",
     params(
         ("account" = String, Path),
-        ("since" = Option<String>, Query, description = "From then on: a time in RFC 3339, or a day, which begins in `time_zone`"),
-        ("until" = Option<String>, Query, description = "Before then: a time or a day, as `since`"),
-        ("kind" = Option<String>, Query, description = "Of these kinds, separated by commas: grant, hold, charge, release, adjust, expire"),
-        ("time_zone" = Option<String>, Query, description = "An IANA time zone, as `Europe/Kyiv`; UTC unless said"),
-        ("format" = Option<String>, Query, description = "`json` or `csv`"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 5000, description = "At most 100 in JSON (20 unless said), 5000 in CSV"),
-        ("cursor" = Option<String>, Query),
+        LedgerQuery,
     ),
     responses(
         (status = 200, body = LedgerView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),

@@ -1,24 +1,29 @@
 //! Results: from the provider into our bucket, then the generation is settled: charged and filed, or failed and released.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use serde_json::Value;
+use shared::assets::MediaFacts;
 use shared::backend::{Applied, Backend};
 use shared::batch;
-use shared::draw::{self, Drawing};
 use shared::failure::{Failure, FailureClass};
 use shared::generation::{Generation, Job, LateState, Outcome, Source, State, StoredResult};
 use shared::http_guard;
 use shared::ids::{AssetId, GenerationId};
 use shared::lifecycle::Event;
+use shared::media::MAX_VIDEO_BYTES;
 use shared::messages::Message;
 use shared::outcome::Report;
-use shared::provider::{Provider, drawing_format, result_key_stem};
+use shared::provider::{Provider, result_key_stem};
 use shared::results::{StoreError, Stored};
+
+mod finish;
+mod local;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// The largest photo to draw on, in bytes.
-const MAX_PHOTO_BYTES: u64 = 50_000_000;
+/// How long a stored result is looked into, in all.
+const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Handles a batch of collect messages.
 pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
@@ -28,6 +33,7 @@ pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
         | Message::Nudge { .. }
         | Message::Account { .. }
         | Message::EraseAsset { .. }
+        | Message::RemoveBox { .. }
         | Message::EraseAccount { .. }
         | Message::Reconcile { .. }
         | Message::Sweep { .. }) => {
@@ -68,6 +74,8 @@ enum Missed {
     Never(String),
     /// The link does not work (any more); the provider may have another one.
     Link(u16),
+    /// It cannot be made of what was ordered, and was not.
+    Unfit(Failure),
 }
 
 async fn collect(backend: &Backend, id: GenerationId) -> Result<(), Error> {
@@ -94,6 +102,7 @@ async fn collect(backend: &Backend, id: GenerationId) -> Result<(), Error> {
             Event::CollectDelayed { attempt, failure: lost(why) }
         }
         Err(Missed::Never(why)) => Event::CollectFailed { attempt, failure: lost(why) },
+        Err(Missed::Unfit(failure)) => Event::CollectFailed { attempt, failure },
     };
     backend.apply(*generation, &event).await?;
     Ok(())
@@ -127,14 +136,31 @@ async fn copy_all(
                 text.clone_from(own);
                 Stored { key: key.clone(), bytes: *bytes, content_type: content_type.clone() }
             }
-            Source::Drawing => draw(backend, generation, &key_stem).await?,
+            Source::Local => {
+                let (stored, own) = local::make(backend, generation, attempt, &key_stem).await?;
+                text = own;
+                stored
+            }
         };
+        let stored = finish::finished(backend, generation, stored, &key_stem).await;
         let (unix_ms, random) = backend.id_parts();
         let asset = AssetId::from_parts(unix_ms, random);
+        let media = facts(backend, &stored).await;
         let Stored { key, bytes, content_type } = stored;
-        results.push(StoredResult { asset, key, bytes, content_type, text, erased_at: None });
+        results.push(StoredResult { asset, key, bytes, content_type, text, media, erased_at: None });
     }
     Ok(results)
+}
+
+/// Dimensions are worth a look, and no look is worth a paid result.
+async fn facts(backend: &Backend, stored: &Stored) -> Option<MediaFacts> {
+    let is_media = stored.content_type.starts_with("image/") || stored.content_type.starts_with("video/");
+    if !is_media || stored.bytes > MAX_VIDEO_BYTES {
+        return None;
+    }
+    let looking = async { backend.bucket.fetch(&stored.key, stored.bytes).await.ok()?.look().await.ok() };
+    let facts = tokio::time::timeout(LOOK_LIMIT, looking).await.ok().flatten()?;
+    Some(MediaFacts::from(&facts))
 }
 
 async fn download(backend: &Backend, generation: &Generation, link: &str, key_stem: &str) -> Result<Stored, Missed> {
@@ -182,26 +208,8 @@ fn missed(error: &StoreError) -> Missed {
         | StoreError::Truncated { .. }
         | StoreError::Download { .. }
         | StoreError::NotFound { .. }
+        | StoreError::Disk { .. }
         | StoreError::Storage { .. } => {}
     }
     if error.is_retryable() { Missed::Later(error.to_string()) } else { Missed::Never(error.to_string()) }
-}
-
-/// The placeholder's work: the prompt, on the customer's photo if there is one.
-async fn draw(backend: &Backend, generation: &Generation, key_stem: &str) -> Result<Stored, Missed> {
-    let params = generation.params_for(generation.candidate());
-    let text = params.get("prompt").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let side = |name: &str| params.get(name).and_then(Value::as_u64).and_then(|side| u32::try_from(side).ok()).unwrap_or(1024);
-    let (width, height) = (side("width"), side("height"));
-    let format = draw::Format::parse(drawing_format(generation)).unwrap_or(draw::Format::Png);
-    let photo = match generation.order.inputs.first() {
-        Some(input) => Some(backend.bucket.get(&input.key, MAX_PHOTO_BYTES).await.map_err(|error| missed(&error))?),
-        None => None,
-    };
-    let render = move || draw::render(&Drawing { text: &text, width, height, format, background: photo.as_deref() });
-    let image =
-        tokio::task::spawn_blocking(render).await.map_err(|_| Missed::Never("the image could not be drawn".to_owned()))?;
-    let image = image.map_err(|error| Missed::Never(error.to_string()))?;
-    let key = format!("{key_stem}.{}", format.extension());
-    backend.bucket.put(&key, image, format.content_type()).await.map_err(|error| missed(&error))
 }

@@ -9,6 +9,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use shared::admission::{Admission, is_about_the_key};
 use shared::backend::{Applied, Backend};
 use shared::batch;
+use shared::failure::{Failure, FailureClass};
 use shared::generation::{Ambiguity, Generation, State};
 use shared::ids::GenerationId;
 use shared::lifecycle::{Event, Send, Unchanged};
@@ -33,6 +34,7 @@ pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
         | Message::Nudge { .. }
         | Message::Account { .. }
         | Message::EraseAsset { .. }
+        | Message::RemoveBox { .. }
         | Message::EraseAccount { .. }
         | Message::Reconcile { .. }
         | Message::Sweep { .. }) => {
@@ -46,7 +48,9 @@ pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
 async fn dispatch(backend: &Backend, id: GenerationId) -> Result<(), Error> {
     let Some(claimed) = claim(backend, id).await? else { return Ok(()) };
     let attempt = claimed.attempt();
-    let answer = Provider::of(backend, &claimed, attempt).await?.submit(&claimed, backend.now()).await;
+    let provider = Provider::of(backend, &claimed, attempt).await?;
+    let Some(claimed) = prepared(backend, &provider, claimed).await? else { return Ok(()) };
+    let answer = provider.submit(&claimed, backend.now()).await;
     let event = event(attempt, &answer);
     if let Event::Failed { failure, .. } = &event
         && is_about_the_key(failure.class)
@@ -62,6 +66,27 @@ async fn dispatch(backend: &Backend, id: GenerationId) -> Result<(), Error> {
     write_down(backend, claimed.clone(), &event).await?;
     backend.note_answer(&claimed, &answer).await;
     Ok(())
+}
+
+/// Makes ready what the provider needs otherwise than it was ordered, and writes that down. None: it cannot be, or took too long; nothing was
+/// sent, so another attempt may follow.
+async fn prepared(backend: &Backend, provider: &Provider<'_>, claimed: Generation) -> Result<Option<Generation>, Error> {
+    let attempt = claimed.attempt();
+    let not_sent = |failure| Event::Failed { attempt, failure, retry_after: None };
+    let (claimed, event) = match provider.prepare(&claimed).await {
+        Ok(None) => return Ok(Some(claimed)),
+        Ok(Some(prepared)) => match backend.apply(claimed, &Event::Prepared { attempt, prepared }).await? {
+            Applied::Changed(claimed) => return Ok(Some(*claimed)),
+            Applied::Unchanged(claimed, _) => {
+                let failure =
+                    Failure::new(FailureClass::Unavailable, "it took too long to make the order ready for the provider");
+                (*claimed, not_sent(failure))
+            }
+        },
+        Err(failure) => (claimed, not_sent(failure)),
+    };
+    write_down(backend, claimed, &event).await?;
+    Ok(None)
 }
 
 /// Claims the generation if it is its turn; otherwise it waits, or goes to the next provider of its chain.

@@ -9,15 +9,17 @@ use shared::api::{AssetStatus, CreateGeneration, CreatedGeneration, GenerationVi
 use shared::backend::{Applied, Backend};
 use shared::catalog::Offer;
 use shared::endpoint::{self, Caller};
-use shared::generation::{Candidate, Generation, Input, Order};
+use shared::generation::{Generation, Input, Order};
 use shared::idempotency::{IdempotencyClaim, key_reused};
 use shared::ids::{AccountId, GenerationId};
 use shared::ledger::{LimitReached, Refusal, Whose};
 use shared::lifecycle::{Event, Unchanged};
-use shared::price::Cost;
 use shared::store::Accepted;
 
 pub mod quotes;
+mod wanted;
+
+use wanted::{Asked, Wanted};
 
 /// Counted from the request's arrival: an HTTP API answers within 30 s or not at all.
 const MAX_WAIT_SECONDS: i64 = 22;
@@ -54,8 +56,7 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     let account = caller.account;
     let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::shape())?;
     let until = wait(request).map(|seconds| started + SignedDuration::from_secs(seconds));
-    let understood = json!({"model": asked.model, "params": asked.params, "quote": asked.quote});
-    let claim = IdempotencyClaim::of(request, account, &understood)?;
+    let claim = IdempotencyClaim::of(request, account, &json!(asked))?;
     let accepted = match prepare(backend, caller, &asked).await {
         Ok(generation) => answer(backend.accept(&generation, claim.as_ref(), None).await?)?,
         // A repeated request gets its first answer even if it would be refused today.
@@ -86,52 +87,24 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     Ok(response)
 }
 
-/// What is asked for, checked.
-struct Wanted {
-    offer: Offer,
-    /// Defaults filled in.
-    params: Map<String, Value>,
-    /// Who may make it; never empty.
-    candidates: Vec<Candidate>,
-}
-
-impl Wanted {
-    async fn read(backend: &Backend, model: &str, params: &Map<String, Value>) -> Result<Self, Problem> {
-        let offer = backend.catalog().await?.offer(model).ok_or_else(|| {
-            let name: String = model.chars().take(80).collect();
-            let detail = format!("there is no model `{name}`; `GET /v1/models` lists them");
-            Problem::new(422, "unknown_model", "Unknown model", detail).at("model")
-        })?;
-        let params = offer.params().check("params.", params)?;
-        let candidates = offer.candidates(&params);
-        if candidates.is_empty() {
-            let detail = "no model of this chain can take these parameters together";
-            return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("params"));
-        }
-        Ok(Self { offer, params, candidates })
-    }
-
-    /// What it costs now.
-    fn cost(&self) -> Result<Cost, Problem> {
-        let beyond =
-            || Problem::new(422, "out_of_range", "Invalid parameter", "the price of this is beyond every limit").at("params");
-        self.offer.price().of(&self.params).ok_or_else(beyond)
-    }
-}
-
 /// Checks what was asked and makes the record of it, not yet written.
 async fn prepare(backend: &Backend, caller: Caller, asked: &CreateGeneration) -> Result<Generation, Problem> {
-    let wanted = Wanted::read(backend, &asked.model, &asked.params).await?;
+    let CreateGeneration { model, tool, params, prompt_syntax, .. } = asked;
+    let of = Asked { model: model.as_deref(), tool: tool.as_deref(), params, prompt_syntax: *prompt_syntax };
+    let wanted = Wanted::read(backend, of).await?;
     let cost = match &asked.quote {
         Some(token) => quotes::redeem(backend, token, caller.account, &wanted)?,
         None => wanted.cost()?,
     };
-    let Wanted { offer, params, candidates } = wanted;
+    let Wanted { offer, params, candidates, .. } = wanted;
     let inputs = inputs(backend, caller.account, &offer, &params).await?;
+    let box_id = endpoint::open_box(backend, caller.account, asked.box_id.as_deref()).await?;
     let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
     let (model, kind) = (offer.name().to_owned(), offer.kind());
-    let order = Order { model, kind, params, inputs, price_by_results: cost.by_results, candidates };
+    let (finish, erase_inputs) = (offer.finish(), offer.erases_inputs(&params));
+    let order =
+        Order { model, kind, params, inputs, price_by_results: cost.by_results, candidates, box_id, finish, erase_inputs };
     let due_at = now + backend.config.limits.requeue_every;
     let id = GenerationId::from_parts(unix_ms, random);
     Ok(Generation::accept(id, caller.account, order, cost.credits, Some(caller.key), now, due_at))
@@ -186,12 +159,18 @@ async fn inputs(
             AssetStatus::Pending => {
                 return Err(wrong("asset_not_ready", format!("the upload `{id}` has not been completed")));
             }
+            AssetStatus::Failed => {
+                return Err(wrong("asset_failed", format!("the upload `{id}` failed: announce the file again")));
+            }
             AssetStatus::Erased => {
                 return Err(wrong("asset_erased", format!("the asset `{id}` was erased: give another one, or upload it again")));
             }
         }
         if asset.is_gone(backend.now()) {
-            return Err(wrong("asset_expired", format!("the upload `{id}` was kept for a day and is gone: upload it again")));
+            return Err(wrong(
+                "asset_expired",
+                format!("the upload `{id}` was kept until its `expires_at` and is gone: upload it again"),
+            ));
         }
         offer.params().admits(&name, &asset.content_type, asset.bytes).map_err(|detail| wrong("invalid_param", detail))?;
         if inputs.iter().all(|input| input.asset != id) {

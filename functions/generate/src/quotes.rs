@@ -11,7 +11,7 @@ use shared::price::Cost;
 use shared::quote::{Quote, QuoteError, Redemption};
 use shared::signature::fingerprint;
 
-use super::Wanted;
+use super::{Asked, Wanted};
 
 /// Ask what a generation would cost. Nothing is held; the price is good for `POST /v1/generations` until `expires_at`, as often as wished.
 #[utoipa::path(post, path = "/v1/quotes", request_body = CreateQuote, responses(
@@ -22,10 +22,12 @@ use super::Wanted;
 pub async fn quote(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account, .. } = endpoint::reader(backend, request)?;
     let asked: CreateQuote = endpoint::json_body(request, CreateQuote::shape())?;
-    let wanted = Wanted::read(backend, &asked.model, &asked.params).await?;
+    let CreateQuote { model, tool, params, prompt_syntax } = &asked;
+    let of = Asked { model: model.as_deref(), tool: tool.as_deref(), params, prompt_syntax: *prompt_syntax };
+    let wanted = Wanted::read(backend, of).await?;
     let cost = wanted.cost()?;
     let expires_at = backend.now() + backend.config.quote_expires;
-    let (model, params) = (wanted.offer.name().to_owned(), fingerprint_of(&wanted.params));
+    let (model, params) = (wanted.quoted_as(), fingerprint_of(&wanted.params));
     let quote = Quote { account, model, params, cost, expires_at };
     let token = quote.sign(secret(backend)?).map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "a quote cannot be signed");
@@ -49,7 +51,7 @@ pub async fn quote(backend: &Backend, request: &Request) -> Result<Response<Body
 /// The price that a quote promises for this order.
 pub(super) fn redeem(backend: &Backend, token: &str, account: AccountId, wanted: &Wanted) -> Result<Cost, Problem> {
     let params = fingerprint_of(&wanted.params);
-    let order = Redemption { account, model: wanted.offer.name(), params: &params };
+    let order = Redemption { account, model: &wanted.quoted_as(), params: &params };
     Quote::read(secret(backend)?, token).and_then(|quote| quote.redeem(order, backend.now())).map_err(|error| refused(&error))
 }
 

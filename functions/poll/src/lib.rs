@@ -66,6 +66,9 @@ pub async fn handle(backend: &Backend, trigger: Trigger) -> Result<SqsBatchRespo
             Message::EraseAsset { account, asset, due_at } => {
                 Ok(Box::pin(erasure::asset_is_due(backend, account, asset, due_at)).await?)
             }
+            Message::RemoveBox { account, box_id, due_at } => {
+                Ok(Box::pin(erasure::box_is_due(backend, account, box_id, due_at)).await?)
+            }
             Message::EraseAccount { account, due_at } => Ok(Box::pin(erasure::account_is_due(backend, account, due_at)).await?),
             Message::Reconcile { accounts } => Box::pin(books::look(backend, &accounts)).await,
             other @ (Message::Dispatch { .. } | Message::Collect { .. }) => {
@@ -101,6 +104,7 @@ async fn sweep(backend: &Backend, shard: u32, before: Timestamp) -> Result<(), E
                 DueRecord::Generation(id) => Outgoing::of(Send::Nudge { at: due.due_at }, id, due.account, now),
                 DueRecord::Account => Outgoing::account(due.account, due.due_at, now),
                 DueRecord::Asset(id) => Outgoing::erase_asset(due.account, id, due.due_at, now),
+                DueRecord::Box(id) => Outgoing::remove_box(due.account, id, due.due_at, now),
                 DueRecord::Erasure => Outgoing::erase_account(due.account, due.due_at, now),
             };
             backend.send(&outgoing).await
@@ -142,6 +146,9 @@ async fn nudge(backend: &Backend, id: GenerationId, due_at: Timestamp) -> Result
         State::Claimed { .. } | State::Unconfirmed { .. } => look_for_evidence(backend, generation).await,
         State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } if generation.erasure.is_some() => {
             Ok(erasure::go_on_with_generation(backend, generation).await?)
+        }
+        State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } if generation.left_overs => {
+            Ok(erasure::tidy(backend, generation).await?)
         }
         State::Queued { .. }
         | State::Collecting { .. }

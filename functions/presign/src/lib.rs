@@ -2,20 +2,17 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response};
 use serde_json::{Map, Value, json};
-use shared::api::{AssetSource, AssetStatus, AssetView, CreateUpload, CreatedUpload, Problem};
-use shared::assets::{Asset, upload_key_stem};
+use shared::api::{AssetStatus, AssetView, CreateUpload, CreatedUpload, Problem};
+use shared::assets::Asset;
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
 use shared::idempotency::{Earlier, IdempotencyClaim, IdempotencyRecord, key_reused};
 use shared::ids::{AccountId, AssetId};
+use shared::store::AssetMade;
 
-/// The bucket's lifecycle removes uploads after a day.
-const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
-/// Enough to tell every media type we take.
-const SNIFF_BYTES: u64 = 4_096;
+mod arrival;
 
 /// Answers `POST /v1/uploads` and `POST /v1/uploads/{id}/complete`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
@@ -45,45 +42,46 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
         let detail = format!("has to be at most {} for {}", asked.max_bytes(), asked.content_type);
         return Err(Problem::new(422, "out_of_range", "Invalid parameter", detail).at("bytes"));
     }
+    endpoint::fitting_name(&asked.content_type, asked.filename.as_deref())?;
     let claim = IdempotencyClaim::of(request, account, &json!(asked))?;
-    let asset = announced(backend, account, asked);
-    let (asset, replayed) = match &claim {
-        None => {
-            backend.store.put_asset(&asset).await?;
-            (asset, false)
-        }
-        Some(claim) => match backend.store.put_asset_once(&asset, claim, asset.created_at).await? {
-            None => (asset, false),
-            Some(Earlier::Same(record)) => (earlier_upload(backend, account, &record).await?, true),
-            Some(Earlier::Other) => return Err(key_reused()),
-        },
+    let box_id = match endpoint::open_box(backend, account, asked.box_id.as_deref()).await {
+        Ok(box_id) => box_id,
+        Err(problem) => return repeated(backend, claim.as_ref()).await.unwrap_or(Err(problem)),
     };
-    let mut response = endpoint::json(201, &link(backend, &asset).await?);
-    if replayed {
-        endpoint::mark_replayed(&mut response);
+    let asset = Asset { box_id, ..announced(backend, account, asked) };
+    match backend.store.put_asset(&asset, claim.as_ref()).await? {
+        AssetMade::New => Ok(endpoint::json(201, &link(backend, &asset).await?)),
+        AssetMade::Earlier(Earlier::Same(record)) => replay(backend, account, &record).await,
+        AssetMade::Earlier(Earlier::Other) => Err(key_reused()),
+        AssetMade::NoBox => Err(endpoint::box_went(box_id)),
     }
-    Ok(response)
 }
 
 /// A new upload of which nothing has arrived.
 fn announced(backend: &Backend, account: AccountId, asked: CreateUpload) -> Asset {
-    let now = backend.now();
     let (unix_ms, random) = backend.id_parts();
     let id = AssetId::from_parts(unix_ms, random);
-    Asset {
-        id,
-        account,
-        source: AssetSource::Uploaded,
-        status: AssetStatus::Pending,
-        key: format!("{}.{}", upload_key_stem(account, id), extension(&asked.content_type)),
-        content_type: asked.content_type,
-        bytes: asked.bytes,
-        filename: asked.filename,
-        generation: None,
-        created_at: now,
-        expires_at: Some(now + SignedDuration::try_from(backend.config.upload_expires).unwrap_or(SignedDuration::ZERO)),
-        due_at: None,
+    let CreateUpload { content_type, bytes, filename, sha256, .. } = asked;
+    let sha256 = sha256.map(|hex| hex.to_ascii_lowercase());
+    Asset { filename, sha256, ..Asset::announced(id, account, content_type, bytes, backend.config.upload_link()) }
+}
+
+/// The answer to a request that was made before; none: it was not.
+async fn repeated(backend: &Backend, claim: Option<&IdempotencyClaim>) -> Option<Result<Response<Body>, Problem>> {
+    let claim = claim?;
+    match backend.store.earlier(claim, backend.now()).await {
+        Ok(None) => None,
+        Ok(Some(Earlier::Other)) => Some(Err(key_reused())),
+        Ok(Some(Earlier::Same(record))) => Some(replay(backend, claim.account, &record).await),
+        Err(error) => Some(Err(error.into())),
     }
+}
+
+async fn replay(backend: &Backend, account: AccountId, record: &IdempotencyRecord) -> Result<Response<Body>, Problem> {
+    let asset = earlier_upload(backend, account, record).await?;
+    let mut response = endpoint::json(201, &link(backend, &asset).await?);
+    endpoint::mark_replayed(&mut response);
+    Ok(response)
 }
 
 /// What an earlier request with the same key has announced, if the file can still be sent.
@@ -97,6 +95,7 @@ async fn earlier_upload(backend: &Backend, account: AccountId, record: &Idempote
             let detail = format!("the upload `{id}` of this `Idempotency-Key` has been completed already: use it, or a new key");
             Err(Problem::new(409, "upload_completed", "Upload completed", detail).at("Idempotency-Key"))
         }
+        AssetStatus::Failed => Err(failed(&asset)),
         AssetStatus::Erased => Err(erased()),
     }
 }
@@ -111,7 +110,8 @@ async fn link(backend: &Backend, asset: &Asset) -> Result<CreatedUpload, Problem
     let now = backend.now();
     let expires_at = asset.expires_at.unwrap_or(now);
     let left = Duration::try_from(expires_at.duration_since(now)).unwrap_or(Duration::ZERO).max(Duration::from_secs(1));
-    let presigned = backend.bucket.presign_put(&asset.key, &asset.content_type, asset.bytes, left).await?;
+    let sha256 = asset.sha256.as_ref().and_then(|sha256| hex::decode(sha256).ok());
+    let presigned = backend.bucket.presign_put(&asset.key, &asset.content_type, asset.bytes, sha256.as_deref(), left).await?;
     let headers: Map<String, Value> = presigned
         .headers
         .into_iter()
@@ -121,10 +121,12 @@ async fn link(backend: &Backend, asset: &Asset) -> Result<CreatedUpload, Problem
     Ok(CreatedUpload { id: asset.id, method: "PUT".to_owned(), url: presigned.url, headers, expires_at })
 }
 
-/// Say that the file has been sent. Its size and type are checked; then it can be given to generations. Saying it again changes nothing.
+/// Say that the file has been sent. It is looked into; then it can be given to generations. What is not as it was announced, or cannot be
+/// taken, fails for good, with a `code` that says why. Saying it again changes nothing.
 #[utoipa::path(post, path = "/v1/uploads/{id}/complete", params(("id" = String, Path)), responses(
     (status = 200, body = AssetView),
-    (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem),
+    (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem),
 ))]
 pub async fn complete(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
     let Caller { account, .. } = endpoint::user(backend, request)?;
@@ -132,58 +134,31 @@ pub async fn complete(backend: &Backend, request: &Request, id: &str) -> Result<
     let asset = backend.store.asset(account, asset_id).await?.ok_or_else(|| Problem::not_found("upload", id))?;
     let asset = match asset.status {
         AssetStatus::Ready if asset.is_gone(backend.now()) => {
-            let detail = "the upload was kept for a day and is gone: upload the file again";
+            let detail = "the upload's time is over and it is gone: upload the file again";
             return Err(Problem::new(410, "asset_expired", "Upload gone", detail));
         }
         AssetStatus::Ready => asset,
-        AssetStatus::Pending => check_arrival(backend, asset, backend.now()).await?,
+        AssetStatus::Pending => Box::pin(arrival::complete(backend, asset)).await?,
+        AssetStatus::Failed => return Err(failed(&asset)),
         AssetStatus::Erased => return Err(erased()),
     };
     let url = backend.bucket.presign_get(&asset.key, backend.config.link_expires, None).await?;
     Ok(endpoint::json(200, &asset.view(Some(url))))
 }
 
-async fn check_arrival(backend: &Backend, mut asset: Asset, now: Timestamp) -> Result<Asset, Problem> {
-    if asset.expires_at.is_some_and(|expires_at| now > expires_at) {
-        return Err(not_in_time());
-    }
-    let Some(head) = backend.bucket.head(&asset.key).await? else {
-        let detail = "nothing has arrived: send the file to the upload's `url` first, with its `method` and `headers`";
-        return Err(Problem::new(409, "upload_missing", "Nothing uploaded", detail));
-    };
-    if head.bytes != asset.bytes {
-        let detail =
-            format!("{} bytes arrived, {} were announced: announce the file again with its exact size", head.bytes, asset.bytes);
-        return Err(Problem::new(422, "size_mismatch", "Size differs", detail).at("bytes"));
-    }
-    let first = backend.bucket.first_bytes(&asset.key, SNIFF_BYTES).await?;
-    let found = shared::results::content_type_of(&first);
-    if found != Some(asset.content_type.as_str()) {
-        let found = found.unwrap_or("not a known media type");
-        let detail = format!("the content is {found}, {} was announced", asset.content_type);
-        return Err(Problem::new(422, "content_type_mismatch", "Content type differs", detail).at("content_type"));
-    }
-    asset.status = AssetStatus::Ready;
-    asset.expires_at = Some(asset.created_at + KEPT_FOR);
-    if backend.store.change_asset(&asset, AssetStatus::Pending).await? {
-        return Ok(asset);
-    }
-    // Another request has completed it meanwhile, or erased it.
-    let current = backend.store.asset(asset.account, asset.id).await?;
-    current.filter(|current| current.status == AssetStatus::Ready).ok_or_else(erased)
-}
-
 fn erased() -> Problem {
     Problem::new(410, "asset_erased", "Upload erased", "the upload was erased: announce the file again")
 }
 
-fn extension(content_type: &str) -> &'static str {
-    match content_type {
-        "image/png" => "png",
-        "image/webp" => "webp",
-        "video/mp4" => "mp4",
-        "video/quicktime" => "mov",
-        "video/webm" => "webm",
-        _ => "jpg",
+/// What was found wrong with it before is wrong with it still.
+fn failed(asset: &Asset) -> Problem {
+    let Some(error) = &asset.error else { return Problem::internal() };
+    let problem = Problem::new(422, &error.code, "Upload failed", error.message.clone());
+    match error.code.as_str() {
+        "upload_expired" => not_in_time(),
+        "size_mismatch" => problem.at("bytes"),
+        "checksum_mismatch" => problem.at("sha256"),
+        "content_type_mismatch" => problem.at("content_type"),
+        _ => problem,
     }
 }

@@ -1,12 +1,14 @@
-//! What a customer can see: generations, models, the account and its ledger, assets. Changes nothing: only requests are counted.
+//! What a customer can see: generations, models, the account and its ledger, assets and boxes. Changes nothing: only requests are counted.
 
 use lambda_http::{Body, Request, Response};
 use shared::api::{
-    AccountView, AssetStatus, AssetView, ErasureView, GenerationList, GenerationView, LedgerView, ModelList, ModelView, Problem,
+    AccountView, AssetList, AssetStatus, AssetView, BoxList, BoxView, ErasureView, GenerationList, GenerationView, LedgerQuery,
+    LedgerView, ModelList, ModelView, Problem, ToolList, ToolView,
 };
+use shared::assets::Asset;
 use shared::backend::Backend;
 use shared::endpoint::{self, Caller};
-use shared::ids::{AssetId, GenerationId};
+use shared::ids::{AssetId, BoxId, GenerationId};
 
 /// Answers the `GET` routes.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
@@ -18,10 +20,14 @@ async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, P
         ("GET", ["v1", "generations"]) => generations(backend, request).await,
         ("GET", ["v1", "generations", id]) => generation(backend, request, id).await,
         ("GET", ["v1", "models"]) => models(backend, request).await,
+        ("GET", ["v1", "tools"]) => tools(backend, request).await,
         ("GET", ["v1", "account"]) => account(backend, request).await,
         ("GET", ["v1", "account", "ledger"]) => ledger(backend, request).await,
         ("GET", ["v1", "account", "content"]) => erasure(backend, request).await,
+        ("GET", ["v1", "assets"]) => assets(backend, request).await,
         ("GET", ["v1", "assets", id]) => asset(backend, request, id).await,
+        ("GET", ["v1", "boxes"]) => boxes(backend, request).await,
+        ("GET", ["v1", "boxes", id]) => asset_box(backend, request, id).await,
         _ => Err(endpoint::no_route(request)),
     }
 }
@@ -64,6 +70,14 @@ pub async fn models(backend: &Backend, request: &Request) -> Result<Response<Bod
     Ok(endpoint::json(200, &ModelList { models }))
 }
 
+/// Everything that can be asked for by what it does.
+#[utoipa::path(get, path = "/v1/tools", responses((status = 200, body = ToolList), (status = 401, body = Problem)))]
+pub async fn tools(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    endpoint::reader(backend, request)?;
+    let tools = backend.catalog().await?.tools().map(|chain| ToolView::from(chain.as_ref())).collect();
+    Ok(endpoint::json(200, &ToolList { tools }))
+}
+
 /// The balance.
 #[utoipa::path(get, path = "/v1/account", responses((status = 200, body = AccountView), (status = 401, body = Problem)))]
 pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
@@ -75,13 +89,7 @@ pub async fn account(backend: &Backend, request: &Request) -> Result<Response<Bo
 /// Every change of the balance, newest first. CSV pages name the next one in the header `Link`.
 #[utoipa::path(get, path = "/v1/account/ledger",
     params(
-        ("since" = Option<String>, Query, description = "From then on: a time in RFC 3339, or a day, which begins in `time_zone`"),
-        ("until" = Option<String>, Query, description = "Before then: a time or a day, as `since`"),
-        ("kind" = Option<String>, Query, description = "Of these kinds, separated by commas: grant, hold, charge, release, adjust, expire"),
-        ("time_zone" = Option<String>, Query, description = "An IANA time zone, as `Europe/Kyiv`; UTC unless said"),
-        ("format" = Option<String>, Query, description = "`json` or `csv`"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 5000, description = "At most 100 in JSON (20 unless said), 5000 in CSV"),
-        ("cursor" = Option<String>, Query),
+        LedgerQuery,
     ),
     responses((status = 200, body = LedgerView), (status = 401, body = Problem), (status = 422, body = Problem)))]
 pub async fn ledger(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
@@ -100,18 +108,79 @@ pub async fn erasure(backend: &Backend, request: &Request) -> Result<Response<Bo
     Ok(endpoint::json(200, &ErasureView::from(&erasure)))
 }
 
+/// The account's uploads and results, newest first, with links. What is erased and what has expired is left out. With `kind` or `source` a
+/// page may be short, or empty, though a further one follows: the list has ended when `next_cursor` is null.
+#[utoipa::path(get, path = "/v1/assets",
+    params(
+        ("box" = Option<String>, Query, description = "Only what is in this box"),
+        ("kind" = Option<String>, Query, description = "`image`, `video`, `text` or `json`"),
+        ("source" = Option<String>, Query, description = "`uploaded`, `generated` or `derived`"),
+        ("since" = Option<String>, Query, description = "From then on: a time in RFC 3339, or a day (UTC)"),
+        ("until" = Option<String>, Query, description = "Before then: a time or a day, as `since`"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100),
+        ("cursor" = Option<String>, Query),
+    ),
+    responses((status = 200, body = AssetList), (status = 401, body = Problem), (status = 422, body = Problem)))]
+pub async fn assets(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
+    let (filter, cursor) = (endpoint::filter(request)?, endpoint::query(request, "cursor"));
+    let page = backend.store.assets(account, &filter, cursor.as_deref(), endpoint::limit(request)?, backend.now()).await?;
+    let page = page.ok_or_else(endpoint::bad_cursor)?;
+    let mut assets = Vec::with_capacity(page.items.len());
+    for asset in &page.items {
+        assets.push(asset.view(url(backend, asset, None).await?));
+    }
+    Ok(endpoint::json(200, &AssetList { assets, next_cursor: page.next }))
+}
+
 /// One media file, with a link to it.
-#[utoipa::path(get, path = "/v1/assets/{id}", params(("id" = String, Path)),
-    responses((status = 200, body = AssetView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(get, path = "/v1/assets/{id}",
+    params(
+        ("id" = String, Path),
+        ("download" = Option<String>, Query, description = "`1`: the link makes browsers save the file instead of showing it"),
+        ("filename" = Option<String>, Query, description = "Under this name; the asset's own unless said. 1 to 200 characters"),
+    ),
+    responses(
+        (status = 200, body = AssetView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
+    ))]
 pub async fn asset(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
     let Caller { account, .. } = endpoint::reader(backend, request)?;
     let not_found = || Problem::not_found("asset", id);
     let asset_id: AssetId = id.parse().map_err(|_| not_found())?;
     let asset = backend.store.asset(account, asset_id).await?.ok_or_else(not_found)?;
-    let url = match asset.status {
-        AssetStatus::Ready if asset.is_gone(backend.now()) => None,
-        AssetStatus::Ready => Some(backend.bucket.presign_get(&asset.key, backend.config.link_expires, None).await?),
-        AssetStatus::Pending | AssetStatus::Erased => None,
-    };
-    Ok(endpoint::json(200, &asset.view(url)))
+    let name = endpoint::download_name(request, &asset)?;
+    Ok(endpoint::json(200, &asset.view(url(backend, &asset, name.as_deref()).await?)))
+}
+
+/// A link to what can be had.
+async fn url(backend: &Backend, asset: &Asset, download_name: Option<&str>) -> Result<Option<String>, Problem> {
+    match asset.status {
+        AssetStatus::Ready if asset.is_gone(backend.now()) => Ok(None),
+        AssetStatus::Ready => Ok(Some(backend.bucket.presign_get(&asset.key, backend.config.link_expires, download_name).await?)),
+        AssetStatus::Pending | AssetStatus::Failed | AssetStatus::Erased => Ok(None),
+    }
+}
+
+/// The account's boxes, newest first.
+#[utoipa::path(get, path = "/v1/boxes",
+    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = BoxList), (status = 401, body = Problem), (status = 422, body = Problem)))]
+pub async fn boxes(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
+    let cursor = endpoint::query(request, "cursor");
+    let page = backend.store.boxes(account, cursor.as_deref(), endpoint::limit(request)?).await?;
+    let page = page.ok_or_else(endpoint::bad_cursor)?;
+    let boxes = page.items.iter().map(|own| own.view()).collect();
+    Ok(endpoint::json(200, &BoxList { boxes, next_cursor: page.next }))
+}
+
+/// One box. What is in it, `GET /v1/assets?box=` lists.
+#[utoipa::path(get, path = "/v1/boxes/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = BoxView), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub async fn asset_box(backend: &Backend, request: &Request, id: &str) -> Result<Response<Body>, Problem> {
+    let Caller { account, .. } = endpoint::reader(backend, request)?;
+    let not_found = || Problem::not_found("box", id);
+    let box_id: BoxId = id.parse().map_err(|_| not_found())?;
+    let own = backend.store.asset_box(account, box_id).await?.ok_or_else(not_found)?;
+    Ok(endpoint::json(200, &own.view()))
 }

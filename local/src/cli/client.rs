@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::api::{
     AccountView, AssetView, CreateGeneration, CreateUpload, CreatedGeneration, CreatedUpload, GenerationView, LedgerView,
-    ModelList, Problem,
+    ModelList, Problem, ToolList,
 };
 use shared::http_guard::{Outbound, Policy};
-use shared::ids::GenerationId;
+use shared::ids::{BoxId, GenerationId};
 
 /// The API at one address, with one key.
 pub(super) struct Client {
@@ -29,11 +29,19 @@ impl Client {
     }
 
     /// Sends a file by presigned upload; the asset can be used at once.
-    pub(super) async fn upload(&self, filename: &str, content_type: &str, file: Vec<u8>) -> Result<AssetView> {
+    pub(super) async fn upload(
+        &self,
+        filename: &str,
+        content_type: &str,
+        file: Vec<u8>,
+        box_id: Option<BoxId>,
+    ) -> Result<AssetView> {
         let announced = CreateUpload {
             content_type: content_type.to_owned(),
             bytes: u64::try_from(file.len())?,
             filename: Some(filename.to_owned()),
+            box_id: box_id.map(|id| id.to_string()),
+            sha256: None,
         };
         let upload: CreatedUpload = self.post("/v1/uploads", &announced, &[]).await?;
         let mut request = self.http.api().put(&upload.url).body(file).timeout(Duration::from_secs(300));
@@ -65,6 +73,10 @@ impl Client {
 
     pub(super) async fn models(&self) -> Result<ModelList> {
         self.get("/v1/models").await
+    }
+
+    pub(super) async fn tools(&self) -> Result<ToolList> {
+        self.get("/v1/tools").await
     }
 
     /// Whether something answers there that takes the key.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
-use shared::api::{AccountView, AssetView, CreateGeneration, CreatedGeneration, EntryView, GenerationView, ResultView, Status};
+use shared::api::{
+    AccountView, AssetView, CreateGeneration, CreatedGeneration, EntryView, GenerationView, PromptSyntax, ResultView, Status,
+};
 use shared::catalog::{Catalog, Model};
 
 use super::client::Client;
@@ -72,7 +74,7 @@ pub(super) async fn run(arguments: Demo) -> Result<()> {
     let since = Instant::now();
     bar.set_message("uploading the image");
     let asset = match image {
-        Some((name, content_type, file)) => Some(client.upload(&name, content_type, file).await?),
+        Some((name, content_type, file)) => Some(client.upload(&name, content_type, file, None).await?),
         None => None,
     };
     timings.mark("upload", since);
@@ -80,7 +82,14 @@ pub(super) async fn run(arguments: Demo) -> Result<()> {
     let before = client.account().await?;
     let since = Instant::now();
     let params = params(model, &arguments.prompt, asset.as_ref())?;
-    let asked = CreateGeneration { model: arguments.model.clone(), params, quote: None };
+    let asked = CreateGeneration {
+        model: Some(arguments.model.clone()),
+        tool: None,
+        params,
+        quote: None,
+        box_id: None,
+        prompt_syntax: PromptSyntax::Plain,
+    };
     let created = client.generate(&asked, "demo").await?;
     timings.mark("accept", since);
     let generation = wait(&client, &created, &bar, Duration::from_secs(arguments.timeout)).await?;

@@ -14,6 +14,7 @@ use trial::VideoTrial;
 
 mod account;
 mod answer;
+mod assets;
 mod catalog;
 mod catalog_remote;
 mod client;
@@ -22,6 +23,7 @@ mod demo;
 mod dev;
 mod erase;
 mod generation;
+mod job;
 mod key;
 mod key_bootstrap;
 mod ledger;
@@ -31,6 +33,7 @@ mod provider_facts;
 mod provider_setup;
 mod providers;
 mod reconcile;
+mod tool_run;
 mod trial;
 mod trial_params;
 mod trial_report;
@@ -55,11 +58,21 @@ enum Command {
     TestImage(trial::Trial),
     /// Make one video through the whole product, and say how it went.
     TestVideo(VideoTrial),
+    /// Run a tool on files of this machine; without a name, list the tools.
+    Run(tool_run::Run),
     /// List the models that can be asked for.
     Models(models::Models),
     /// The catalog: check files, change that of a running darkroom.
     #[command(subcommand)]
     Catalog(catalog::Catalog),
+    /// Upload files to a running darkroom.
+    Upload(assets::Upload),
+    /// Files of the key's account: list, look at, save, put into boxes.
+    #[command(subcommand)]
+    Assets(assets::Assets),
+    /// Boxes of the key's account, in which assets are kept together.
+    #[command(subcommand)]
+    Boxes(assets::Boxes),
     /// Show how the providers of a running darkroom stand: keys, limits, load, health.
     Providers(providers::Providers),
     /// Look at a generation of a running darkroom, send it on, or end it by hand.
@@ -151,6 +164,10 @@ pub async fn run() -> ExitCode {
         None => dev::run(cli.dev).await,
         Some(Command::Dev(dev)) => dev::run(dev).await,
         Some(Command::Demo(demo)) => demo::run(demo).await,
+        Some(Command::Run(run)) => tool_run::run(run).await,
+        Some(Command::Upload(upload)) => assets::upload(upload).await,
+        Some(Command::Assets(assets)) => assets::run(assets).await,
+        Some(Command::Boxes(boxes)) => assets::run_boxes(boxes).await,
         Some(Command::TestImage(trial)) => trial::run(trial, trial::Wanted::Image).await,
         Some(Command::TestVideo(VideoTrial { trial, duration })) => trial::run(trial, trial::Wanted::Video { duration }).await,
         Some(Command::Models(models)) => models::run(&models),

@@ -154,6 +154,8 @@ pub(super) struct Wishes {
     pub(super) duration_s: Option<u32>,
     /// These win over everything else.
     pub(super) params: Map<String, Value>,
+    /// What is needed and was not said is made up.
+    pub(super) make_up: bool,
 }
 
 /// All parameters: the media, the wishes, and for whatever else the model cannot do without something that it takes.
@@ -163,7 +165,7 @@ pub(super) fn complete(model: &ModelView, media: Map<String, Value>, wishes: &Wi
     match &wishes.prompt {
         Some(_) if !has("prompt") => bail!("the model `{}` takes no prompt; leave out `--prompt`", model.name),
         Some(prompt) => drop(params.insert("prompt".to_owned(), json!(prompt))),
-        None if has("prompt") => {
+        None if has("prompt") && wishes.make_up => {
             let prompt = default_prompt(model.kind, !params.is_empty());
             params.insert("prompt".to_owned(), json!(prompt));
         }
@@ -176,6 +178,9 @@ pub(super) fn complete(model: &ModelView, media: Map<String, Value>, wishes: &Wi
         params.insert("duration".to_owned(), json!(seconds));
     }
     params.extend(wishes.params.clone());
+    if !wishes.make_up {
+        return Ok(params);
+    }
     for (name, property) in properties(model) {
         if !params.contains_key(name) && is_required(model, name) && property.get("default").is_none() {
             let value = something(property).ok_or_else(|| {
@@ -286,7 +291,7 @@ mod tests {
             ("placeholder", "a.gif", "`a.gif` (image/gif) has no place"),
             ("placeholder", "a.jpg b.jpg", "`b.jpg` (image/jpeg) has no place"),
             ("seedance", "a.jpg b.jpg c.jpg", "at most 2 for `images`"),
-            ("upscale", "a.jpg", "needs a file for `image` (image/png)"),
+            ("analyze", "a.jpg", "needs a file for `video` (video/mp4, video/quicktime, video/webm)"),
             ("face-swap", "a.jpg", "needs a file for `face`"),
             ("face-swap", "mask=a.jpg b.jpg", "takes no file for `mask`; it takes image, face"),
         ] {
@@ -304,7 +309,7 @@ mod tests {
 
     fn completed(name: &str, prompt: Option<&str>, duration_s: Option<u32>, params: Value) -> Result<Value> {
         let params = params.as_object().cloned().unwrap_or_default();
-        let wishes = Wishes { prompt: prompt.map(str::to_owned), duration_s, params };
+        let wishes = Wishes { prompt: prompt.map(str::to_owned), duration_s, params, make_up: true };
         complete(&model(name), Map::new(), &wishes).map(Value::Object)
     }
 

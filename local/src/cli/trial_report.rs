@@ -234,6 +234,7 @@ mod tests {
             status: "succeeded".to_owned(),
             provider_job: None,
             error: None,
+            preparations: Vec::new(),
             started_at: started_at.parse().unwrap(),
             answered_at: None,
         };

@@ -131,6 +131,9 @@ async fn every_sample_event_is_answered_by_its_function() {
     let (status, asset) = samples.http("PresignFunction", "presign-complete", &[(ASSET, asset)]).await;
     assert_eq!((status, &asset["status"]), (200, &json!("ready")), "{asset}");
 
+    let (status, own) = samples.http("OrganizeFunction", "organize-create", &[]).await;
+    assert_eq!((status, &own["name"]), (201, &json!("Lighthouses")), "{own}");
+
     let (status, quote) = samples.http("GenerateFunction", "generate-quote", &[]).await;
     assert_eq!((status, &quote["credits"]), (200, &json!(5)), "{quote}");
 

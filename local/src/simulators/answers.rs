@@ -5,9 +5,44 @@ use serde_json::{Map, Value, json};
 /// Deeper parts of a schema are answered with null: a schema may contain itself.
 const MAX_DEPTH: usize = 12;
 
-/// The answer to a prompt as plain text.
-pub(super) fn text(prompt: &str) -> String {
-    format!("Simulated answer to: {prompt}")
+/// The answer to a prompt as plain text. `asked`, all that was said to the model, may want a document by a JSON Schema, written in one line, or so
+/// many characters.
+pub(super) fn text(prompt: &str, asked: &str) -> String {
+    let is_schema = |value: &Value| value.get("properties").is_some();
+    if let Some(schema) = asked.lines().filter_map(|line| serde_json::from_str(line).ok()).find(is_schema) {
+        return json(&schema, "simulated").to_string();
+    }
+    let mut answer = format!("Simulated answer to: {prompt}");
+    let wanted = wanted_chars(asked).unwrap_or(0);
+    while answer.chars().count() < wanted {
+        answer.push_str(" And so on, as long as it was asked for.");
+    }
+    answer
+}
+
+/// A document as language models like to spoil it, when the prompt asks for that.
+pub(super) fn spoilt(document: &Value, prompt: &str) -> String {
+    let asks = |order: &str| prompt.contains(order);
+    let mut document = document.clone();
+    if asks("[[incomplete]]")
+        && let Some(members) = document.as_object_mut()
+        && let Some(last) = members.keys().next_back().cloned()
+    {
+        members.remove(&last);
+    }
+    match () {
+        () if asks("[[unwilling]]") => "I am sorry, but I cannot help with that.".to_owned(),
+        () if asks("[[fenced]]") => format!("```json\n{document:#}\n```\n"),
+        () if asks("[[chatty]]") => format!("Here is the analysis:\n\n```json\n{document}\n```\n\nTell me if you need more."),
+        () => document.to_string(),
+    }
+}
+
+/// The number before the word `characters`, at most 20,000.
+fn wanted_chars(asked: &str) -> Option<usize> {
+    let (before, _) = asked.split_once(" characters")?;
+    let number = before.split_whitespace().next_back()?.replace(',', "");
+    number.parse::<usize>().ok().map(|wanted| wanted.min(20_000))
 }
 
 /// The text up to that many tokens of four characters, and whether it was longer.
@@ -116,6 +151,13 @@ mod tests {
         assert_eq!(cut("eight ä!".to_owned(), Some(2)), ("eight ä!".to_owned(), false));
         assert_eq!(cut("nine ä!!!".to_owned(), Some(1)), ("nine".to_owned(), true));
         assert_eq!((cut("x".to_owned(), None), tokens("nine ä!!!")), (("x".to_owned(), false), 3));
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_it_was_asked_for() {
+        assert_eq!(text("a fox", "Answer shortly."), "Simulated answer to: a fox");
+        assert!(text("a fox", "Write 1,100 to 1,800 characters.").chars().count() >= 1_800);
+        assert_eq!(wanted_chars("two characters"), None);
     }
 
     #[test]

@@ -34,6 +34,9 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 /// | `[[expired_link]]` | the links of callbacks and of the first GET answer 403; those of later GETs work |
 /// | `[[huge=300MB]]` | the file is a PNG or MP4 followed by zero bytes up to that size (`KB`, `MB`, `GB`, `KiB`, `MiB`, `GiB`) |
 /// | `[[private_link]]` | the link is `http://10.0.0.1/secret.png` |
+/// | `[[fenced]]`, `[[chatty]]` | a JSON document of Gemini is in a Markdown fence, with words around it |
+/// | `[[incomplete]]` | it lacks its last member |
+/// | `[[unwilling]]` | there are words in place of it |
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Faults {

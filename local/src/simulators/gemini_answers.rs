@@ -188,9 +188,9 @@ fn wanted(model: &str, config: Fields<'_>, prompt: String, pictures: Vec<String>
         (Make::picture(Format::Png, image_size(config)?), false)
     } else {
         let text = match (schema, mime) {
-            (Some(schema), _) => answers::json(schema, &prompt).to_string(),
-            (None, Some("application/json")) => json!({"answer": answers::text(&prompt)}).to_string(),
-            (None, _) => answers::text(&prompt),
+            (Some(schema), _) => answers::spoilt(&answers::json(schema, &prompt), &prompt),
+            (None, Some("application/json")) => json!({"answer": answers::text(&prompt, &prompt)}).to_string(),
+            (None, _) => answers::text(&prompt, &prompt),
         };
         let (text, cut) = answers::cut(text, max_tokens);
         (Make::Text(text), cut)

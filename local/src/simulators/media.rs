@@ -17,7 +17,7 @@ use shared::draw::{self, Format, MAX_SIDE_PX, MIN_SIDE_PX};
 use super::jobs::{End, InputFault};
 use super::outbound::Outbound;
 use super::provider::Provider;
-use super::{Simulators, media_video, replicate};
+use super::{Simulators, replicate};
 
 /// Zero bytes are sent in pieces of this size.
 const ZEROS: &[u8] = &[0; 64 * 1024];
@@ -251,7 +251,7 @@ pub(super) fn film(dir: &Path, clip: &Clip, inputs: &[InputPicture], huge_bytes:
     let background = inputs.first().map(|input| input.bytes.as_slice());
     let frame = draw::Drawing { text: &clip.text, width, height, format: Format::Jpeg, background };
     let frame = draw::render(&frame).map_err(|error| error.to_string())?;
-    let video = media_video::mp4(&frame, clip.size, clip.seconds);
+    let video = draw::video::still(&frame, width, height, clip.seconds);
     let name = "out-0.mp4".to_owned();
     std::fs::create_dir_all(dir)
         .and_then(|()| std::fs::write(dir.join(&name), &video))

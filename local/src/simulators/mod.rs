@@ -18,7 +18,6 @@ mod keys;
 mod kie;
 mod kie_models;
 mod media;
-mod media_video;
 mod minimax;
 mod minimax_checks;
 mod minimax_v2;

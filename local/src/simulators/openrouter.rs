@@ -15,7 +15,7 @@ use shared::draw::Format;
 use super::faults::Faults;
 use super::fields::{Fields, Wrong};
 use super::jobs::{End, Failure, Job, Order};
-use super::prompt::prompt_of;
+use super::prompt::{prompt_of, text_of};
 use super::provider::{Provider, Refusal};
 use super::run::{Made, Request};
 use super::wanted::{Make, Wanted, check_pictures, data_uri, echo, is_link, of_ratio};
@@ -145,17 +145,19 @@ fn image_size(fields: Fields<'_>) -> Result<Option<super::media::Size>, Wrong> {
 }
 
 fn text_answer(fields: Fields<'_>, prompt: &str) -> Result<String, Wrong> {
+    let messages = fields.get("messages").and_then(Value::as_array).into_iter().flatten();
+    let asked = messages.map(text_of).collect::<Vec<_>>().join("\n");
     let Some(format) = fields.get("response_format") else {
-        return Ok(answers::text(prompt));
+        return Ok(answers::text(prompt, &asked));
     };
     match Fields::of_json(format).word("type", &["text", "json_object", "json_schema"])? {
-        Some("json_object") => Ok(json!({"answer": answers::text(prompt)}).to_string()),
+        Some("json_object") => Ok(json!({"answer": answers::text(prompt, &asked)}).to_string()),
         Some("json_schema") => {
             let schema = format.pointer("/json_schema/schema").filter(|schema| schema.is_object());
             let schema = schema.ok_or_else(|| Wrong::required("response_format.json_schema.schema"))?;
             Ok(answers::json(schema, prompt).to_string())
         }
-        Some(_) => Ok(answers::text(prompt)),
+        Some(_) => Ok(answers::text(prompt, &asked)),
         None => Err(Wrong::required("response_format.type")),
     }
 }

@@ -32,7 +32,7 @@ fn last(list: Option<&Value>) -> Option<&Value> {
 }
 
 /// The text itself, or those of its parts.
-fn text_of(value: &Value) -> String {
+pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {

@@ -40,12 +40,20 @@ fn the_routes_of_the_api_are_these() {
             "GET /v1/generations -> query",
             "GET /v1/generations/{id} -> query",
             "GET /v1/models -> query",
+            "GET /v1/tools -> query",
             "GET /v1/account -> query",
             "GET /v1/account/ledger -> query",
+            "GET /v1/assets -> query",
             "GET /v1/assets/{id} -> query",
+            "GET /v1/boxes -> query",
+            "GET /v1/boxes/{id} -> query",
             "GET /v1/account/content -> query",
+            "POST /v1/boxes -> organize",
+            "PATCH /v1/boxes/{id} -> organize",
+            "PATCH /v1/assets/{id} -> organize",
             "DELETE /v1/assets/{id} -> erase",
             "DELETE /v1/generations/{id}/content -> erase",
+            "DELETE /v1/boxes/{id} -> erase",
             "DELETE /v1/account/content -> erase",
             "POST /v1/admin/accounts -> admin",
             "GET /v1/admin/accounts -> admin",
@@ -153,7 +161,11 @@ fn environment_is_resolved_to_local_values() {
     assert_eq!(value("dispatch", "PUBLIC_URL").as_deref(), Some("http://127.0.0.1:4000"));
     let with_secrets: Vec<&str> = template.functions.iter().map(|function| function.binary.as_str()).collect();
     let with_secrets: Vec<&str> = with_secrets.into_iter().filter(|binary| value(binary, "SECRETS_ID").is_some()).collect();
-    assert_eq!(with_secrets, ["admin", "dispatch", "callback", "poll", "collect"], "nobody else may look at providers' keys");
+    assert_eq!(
+        with_secrets,
+        ["generate", "admin", "dispatch", "callback", "poll", "collect"],
+        "nobody else may look at providers' keys"
+    );
 }
 
 #[test]

@@ -72,6 +72,26 @@ impl AccountView {
     }
 }
 
+/// What `GET …/ledger` may be asked with, for openapi.json; `endpoint::ledger` reads it.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LedgerQuery {
+    /// From then on: a time in RFC 3339, or a day, which begins in `time_zone`
+    pub since: Option<String>,
+    /// Before then: a time or a day, as `since`
+    pub until: Option<String>,
+    /// Of these kinds, separated by commas: grant, hold, charge, release, adjust, expire
+    pub kind: Option<String>,
+    /// An IANA time zone, as `Europe/Kyiv`; UTC unless said
+    pub time_zone: Option<String>,
+    /// `json` or `csv`
+    pub format: Option<String>,
+    /// At most 100 in JSON (20 unless said), 5000 in CSV
+    #[param(minimum = 1, maximum = 5000)]
+    pub limit: Option<u32>,
+    pub cursor: Option<String>,
+}
+
 /// `GET /v1/account/ledger`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LedgerView {

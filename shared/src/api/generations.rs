@@ -10,22 +10,52 @@ use super::compiled;
 use crate::catalog::Params;
 use crate::credits::Credits;
 use crate::failure::{Charge, FailureClass};
-use crate::generation::{Ambiguity, Attempt, AttemptResult, Erasure, Generation, State, StoredResult};
+use crate::generation::{
+    Ambiguity, Attempt, AttemptResult, Erasure, Generation, Prepared, PreparedText, State, StoredResult, TextPurpose,
+};
 use crate::ids::{AssetId, GenerationId};
 
 /// `POST /v1/generations`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateGeneration {
-    /// A model's name or alias, from `GET /v1/models`.
-    pub model: String,
-    /// The model's parameters, as its `params` schema says.
+    /// A model's name or alias, from `GET /v1/models`. Beside a `tool`: the one model that is to do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A tool's name, from `GET /v1/tools`. One of both is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The parameters, as the `params` schema of the model or tool says.
     #[serde(default)]
     #[schema(value_type = Object)]
     pub params: Map<String, Value>,
     /// Of `POST /v1/quotes`, for this model and these parameters: its price is held, whatever the price is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<String>,
+    /// A box of the account, to put the results into; if it is removed meanwhile, they come without a box.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub box_id: Option<String>,
+    /// How `params.prompt` is read.
+    #[serde(default, skip_serializing_if = "PromptSyntax::is_plain")]
+    pub prompt_syntax: PromptSyntax,
+}
+
+/// How a prompt is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PromptSyntax {
+    /// As it is.
+    #[default]
+    Plain,
+    /// `prompt | model=… | size=1024x1024 | aspect_ratio=16:9 | negative=…`: settings behind the prompt, each of which may be left out.
+    Extended,
+}
+
+impl PromptSyntax {
+    /// As it is.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
 }
 
 impl CreateGeneration {
@@ -36,9 +66,11 @@ impl CreateGeneration {
     }
 
     const SCHEMA: &'static str = r#"{
-        "type": "object", "additionalProperties": false, "required": ["model"],
+        "type": "object", "additionalProperties": false,
         "properties": {
-            "model": {"type": "string", "minLength": 1, "maxLength": 200}, "params": {"type": "object"}, "quote": {"type": "string"}
+            "model": {"type": "string", "minLength": 1, "maxLength": 200}, "tool": {"type": "string", "minLength": 1, "maxLength": 200},
+            "params": {"type": "object"}, "quote": {"type": "string"}, "box_id": {"type": "string"},
+            "prompt_syntax": {"type": "string", "enum": ["plain", "extended"]}
         }
     }"#;
 }
@@ -218,10 +250,53 @@ pub struct AttemptView {
     pub provider_job: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<AttemptError>,
+    /// What was made of the order before it was sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preparations: Vec<PreparationView>,
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub answered_at: Option<Timestamp>,
+}
+
+/// Something that was made ready for a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum PreparationView {
+    /// A smaller file or one in another format is sent in place of an asset.
+    Image {
+        #[schema(value_type = String)]
+        asset_id: AssetId,
+        content_type: String,
+        bytes: u64,
+    },
+    /// A language model was to make something of a text.
+    Text {
+        /// Which parameter.
+        param: String,
+        purpose: TextPurpose,
+        /// What is sent; null: the parameter as it is, since no language model could be asked.
+        text: Option<String>,
+        /// The language model.
+        by: Option<String>,
+    },
+}
+
+impl PreparationView {
+    fn of(prepared: &Prepared) -> Vec<Self> {
+        let images = prepared.inputs.iter().map(|input| Self::Image {
+            asset_id: input.asset,
+            content_type: input.content_type.clone(),
+            bytes: input.bytes,
+        });
+        let texts = prepared.texts.iter().cloned().map(|PreparedText { param, purpose, text, by }| Self::Text {
+            param,
+            purpose,
+            text,
+            by,
+        });
+        images.chain(texts).collect()
+    }
 }
 
 /// Why an attempt failed.
@@ -402,6 +477,7 @@ impl AttemptView {
             status: status.to_owned(),
             provider_job: attempt.job.clone(),
             error,
+            preparations: PreparationView::of(&attempt.prepared),
             started_at: attempt.claimed_at,
             answered_at: attempt.answered_at,
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::compiled;
+use super::{PromptSyntax, compiled};
 use crate::catalog::Params;
 use crate::credits::Credits;
 
@@ -14,12 +14,19 @@ use crate::credits::Credits;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateQuote {
-    /// A model's name or alias, from `GET /v1/models`.
-    pub model: String,
+    /// As in `POST /v1/generations`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// As in `POST /v1/generations`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// The model's parameters, as its `params` schema says.
     #[serde(default)]
     #[schema(value_type = Object)]
     pub params: Map<String, Value>,
+    /// As in `POST /v1/generations`.
+    #[serde(default, skip_serializing_if = "PromptSyntax::is_plain")]
+    pub prompt_syntax: PromptSyntax,
 }
 
 impl CreateQuote {
@@ -30,8 +37,11 @@ impl CreateQuote {
     }
 
     const SCHEMA: &'static str = r#"{
-        "type": "object", "additionalProperties": false, "required": ["model"],
-        "properties": {"model": {"type": "string", "minLength": 1, "maxLength": 200}, "params": {"type": "object"}}
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "model": {"type": "string", "minLength": 1, "maxLength": 200}, "tool": {"type": "string", "minLength": 1, "maxLength": 200},
+            "params": {"type": "object"}, "prompt_syntax": {"type": "string", "enum": ["plain", "extended"]}
+        }
     }"#;
 }
 
@@ -40,7 +50,7 @@ impl CreateQuote {
 pub struct CreatedQuote {
     /// Send it as `quote` with the same model and parameters to `POST /v1/generations`, as often as wished.
     pub quote: String,
-    /// The catalog name of the model or chain.
+    /// The catalog name of the model, chain or tool, and with which of its models if one was asked for.
     pub model: String,
     /// The parameters, checked, with the defaults filled in.
     #[schema(value_type = Object)]

@@ -49,7 +49,7 @@ pub struct Manifest {
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// In our own process.
-    Placeholder,
+    Local,
     /// Over HTTP.
     Http(Box<HttpProvider>),
 }
@@ -182,11 +182,15 @@ pub struct ModelSpec {
     pub description: Option<String>,
     /// What it makes.
     pub kind: MediaKind,
+    /// What our own process does for it; only of the transport `local`, and needed there.
+    #[serde(default)]
+    pub operation: Option<Operation>,
     /// Which of the provider's APIs; may be left out when there is one only.
     #[serde(default)]
     pub api: Option<String>,
     /// The parameters, as a JSON Schema of an object; `"format": "asset"` marks media to be handed in by asset id, with
-    /// `"x-content-types"` (default: images) and `"x-max-bytes"`.
+    /// `"x-content-types"` (default: images) and `"x-max-bytes"`. A larger image than `"x-compress-over-bytes"` is compressed before it is
+    /// sent, and one of another type than `"x-send-as"` lists is converted to the first of them.
     pub params: Value,
     /// What it costs.
     pub price: Price,
@@ -207,6 +211,56 @@ pub struct ModelSpec {
     /// `{{image.uploaded}}`, and `{{image.content_type}}`.
     #[serde(default)]
     pub input: Value,
+}
+
+/// What our own process can do. Pictures are real work; the last four stand in for what only a model can do, so that every tool can be tried
+/// without a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Writes `text` on `image`, in a `style` or by `wishes`.
+    AddText,
+    /// Enlarges `image` to twice its sides.
+    Upscale,
+    /// Writes `image` in another `format`.
+    Convert,
+    /// Makes `image` smaller than `max_bytes`.
+    Compress,
+    /// Draws `prompt`, on `image` if there is one.
+    Draw,
+    /// Makes a still video of `prompt`, on `image` if there is one, of `duration` seconds.
+    Animate,
+    /// Spells `description` out as a prompt.
+    WritePrompt,
+    /// Says of `video` what can be said without watching it.
+    Analyze,
+}
+
+impl Operation {
+    /// The parameters that it cannot do without.
+    pub fn needs(self) -> &'static [&'static str] {
+        match self {
+            Self::AddText => &["image", "text"],
+            Self::Upscale => &["image"],
+            Self::Convert => &["image", "format"],
+            Self::Compress => &["image", "max_bytes"],
+            Self::Draw => &["prompt"],
+            Self::Animate => &["prompt", "duration"],
+            Self::WritePrompt => &["description"],
+            Self::Analyze => &["video"],
+        }
+    }
+
+    /// What it makes.
+    pub fn kind(self) -> MediaKind {
+        match self {
+            Self::AddText | Self::Upscale | Self::Convert | Self::Compress | Self::Draw => MediaKind::Image,
+            Self::Animate => MediaKind::Video,
+            Self::WritePrompt => MediaKind::Text,
+            Self::Analyze => MediaKind::Json,
+        }
+    }
 }
 
 /// What a model makes.
@@ -238,7 +292,7 @@ impl Manifest {
     pub fn http(&self) -> Option<&HttpProvider> {
         match &self.transport {
             Transport::Http(http) => Some(http),
-            Transport::Placeholder => None,
+            Transport::Local => None,
         }
     }
 }

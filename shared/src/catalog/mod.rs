@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
-use crate::generation::Candidate;
+use crate::generation::{Candidate, Finish};
 use crate::lifecycle::{Backoff, Rules};
 use crate::price::{Price, micro_usd};
 
@@ -24,10 +24,10 @@ pub mod schema;
 use chain::{Chain, ChainSpec};
 pub use check::{Document, ManifestError, check_documents};
 use manifest::{Api, Manifest, MediaKind, ModelSpec, Times};
-pub use params::{InvalidParam, Params};
+pub use params::{InvalidParam, Params, Preparation};
 
 /// The built-in manifests.
-const BUILT_IN: [(&str, &str); 11] = [
+const BUILT_IN: [(&str, &str); 12] = [
     ("placeholder.json", include_str!("../../catalog/providers/placeholder.json")),
     ("replicate.json", include_str!("../../catalog/providers/replicate.json")),
     ("fal.json", include_str!("../../catalog/providers/fal.json")),
@@ -39,10 +39,12 @@ const BUILT_IN: [(&str, &str); 11] = [
     ("openai.json", include_str!("../../catalog/providers/openai.json")),
     ("openrouter.json", include_str!("../../catalog/providers/openrouter.json")),
     ("gemini.json", include_str!("../../catalog/providers/gemini.json")),
+    ("local.json", include_str!("../../catalog/providers/local.json")),
 ];
 
-/// The built-in chains.
-const CHAINS: &str = include_str!("../../catalog/chains.json");
+/// The built-in chains and tools.
+const CHAINS: [(&str, &str); 2] =
+    [("chains.json", include_str!("../../catalog/chains.json")), ("tools.json", include_str!("../../catalog/tools.json"))];
 
 /// Every provider, model and chain, by name.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +75,17 @@ pub struct Model {
 pub enum Offer {
     Model(Arc<Model>),
     Chain(Arc<Chain>),
+}
+
+/// One way in which an order can be made.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// By whom, with which parameters.
+    pub candidate: Candidate,
+    /// See [`chain::Link::price`].
+    pub price: Option<Price>,
+    /// See [`chain::Link::stand_in`].
+    pub stand_in: bool,
 }
 
 /// Time limits that an operator may change, the same for all providers.
@@ -106,9 +119,11 @@ impl Catalog {
         for (file, text) in BUILT_IN {
             catalog.add_provider(check::read(file, text)?)?;
         }
-        for spec in check::chains("chains.json", CHAINS)? {
-            let models = catalog.models_of(&spec)?;
-            catalog.insert_chain(spec, models)?;
+        for (file, text) in CHAINS {
+            for spec in check::chains(file, text)? {
+                let models = catalog.models_of(&spec)?;
+                catalog.insert_chain(spec, models)?;
+            }
         }
         Ok(catalog)
     }
@@ -177,6 +192,11 @@ impl Catalog {
     pub fn offers(&self) -> impl Iterator<Item = Offer> {
         let chains = self.chains.values().map(|chain| Offer::Chain(Arc::clone(chain)));
         chains.chain(self.models.values().map(|model| Offer::Model(Arc::clone(model))))
+    }
+
+    /// The tools, in alphabetical order.
+    pub fn tools(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        self.chains.values().filter(|chain| chain.spec.tool)
     }
 
     /// The model with this name or alias.
@@ -248,11 +268,54 @@ impl Offer {
         }
     }
 
-    /// Who may make an order with these checked parameters, in order of preference.
-    pub fn candidates(&self, params: &Map<String, Value>) -> Vec<Candidate> {
+    /// The JSON Schema of its parameters.
+    pub fn params_schema(&self) -> &Value {
         match self {
-            Self::Model(model) => vec![model.candidate(params)],
-            Self::Chain(chain) => chain.candidates(params),
+            Self::Model(model) => &model.spec.params,
+            Self::Chain(chain) => &chain.spec.params,
+        }
+    }
+
+    /// It is a tool.
+    pub fn is_tool(&self) -> bool {
+        match self {
+            Self::Model(_) => false,
+            Self::Chain(chain) => chain.spec.tool,
+        }
+    }
+
+    /// Its models, in order of preference.
+    pub fn models(&self) -> &[Arc<Model>] {
+        match self {
+            Self::Model(model) => std::slice::from_ref(model),
+            Self::Chain(chain) => &chain.models,
+        }
+    }
+
+    /// What its results have to be.
+    pub fn finish(&self) -> Finish {
+        match self {
+            Self::Model(_) => Finish::default(),
+            Self::Chain(chain) => chain.spec.finish.clone(),
+        }
+    }
+
+    /// Whether the uploads that an order with these checked parameters is given are erased at its end.
+    pub fn erases_inputs(&self, params: &Map<String, Value>) -> bool {
+        match self {
+            Self::Model(_) => false,
+            Self::Chain(chain) => chain.erases_inputs(params),
+        }
+    }
+
+    /// Who may make an order with these checked parameters, in order of preference.
+    pub fn plans(&self, params: &Map<String, Value>) -> Vec<Plan> {
+        match self {
+            Self::Model(model) => vec![Plan { candidate: model.candidate(params), price: None, stand_in: false }],
+            Self::Chain(chain) => {
+                let made = chain.candidates(params).into_iter();
+                made.map(|(link, candidate)| Plan { candidate, price: link.price.clone(), stand_in: link.stand_in }).collect()
+            }
         }
     }
 }
@@ -353,7 +416,7 @@ mod tests {
     fn ordered(name: &str, params: Value) -> (Option<Cost>, Vec<Candidate>) {
         let offer = Catalog::built_in().expect("loads").offer(name).expect("known");
         let params = offer.params().check("params.", params.as_object().expect("an object")).expect("valid");
-        (offer.price().of(&params), offer.candidates(&params))
+        (offer.price().of(&params), offer.plans(&params).into_iter().map(|plan| plan.candidate).collect())
     }
 
     #[test]

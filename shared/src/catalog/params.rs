@@ -23,17 +23,35 @@ struct MediaRule {
     /// Content types.
     types: Vec<String>,
     max_bytes: Option<u64>,
+    compress_over_bytes: Option<u64>,
+    /// Empty: as they are.
+    send_as: Vec<String>,
+}
+
+/// What has to be done to an image before it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Preparation {
+    /// It is larger than this many bytes.
+    Compress { over_bytes: u64 },
+    /// The provider takes this content type.
+    Convert { to: String },
 }
 
 impl MediaRule {
-    /// `x-content-types` and `x-max-bytes` of a media parameter or of its elements.
+    /// `x-content-types`, `x-max-bytes`, `x-compress-over-bytes` and `x-send-as` of a media parameter or of its elements.
     fn of(property: &Value) -> Self {
         let stated = |name: &str| property.get(name).or_else(|| property.get("items")?.get(name));
-        let types = stated("x-content-types")
-            .and_then(Value::as_array)
-            .map(|types| types.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>());
+        let words = |name: &str| {
+            let words = stated(name)?.as_array()?;
+            Some(words.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
+        };
         let images = || ["image/jpeg", "image/png", "image/webp"].map(str::to_owned).to_vec();
-        Self { types: types.unwrap_or_else(images), max_bytes: stated("x-max-bytes").and_then(Value::as_u64) }
+        Self {
+            types: words("x-content-types").unwrap_or_else(images),
+            max_bytes: stated("x-max-bytes").and_then(Value::as_u64),
+            compress_over_bytes: stated("x-compress-over-bytes").and_then(Value::as_u64),
+            send_as: words("x-send-as").unwrap_or_default(),
+        }
     }
 }
 
@@ -113,6 +131,19 @@ impl Params {
             Some(max) if bytes > max => Err(format!("this file has {bytes} bytes; this model takes at most {max}")),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// What has to be done to the file at `name` (`images.0`) before it is sent; nothing to what is no image.
+    pub fn preparation(&self, name: &str, content_type: &str, bytes: u64) -> Option<Preparation> {
+        let rule = self.media.get(name.split('.').next().unwrap_or_default())?;
+        if !content_type.starts_with("image/") {
+            return None;
+        }
+        if let Some(over_bytes) = rule.compress_over_bytes.filter(|most| bytes > *most) {
+            return Some(Preparation::Compress { over_bytes });
+        }
+        let to = rule.send_as.first().filter(|_| rule.send_as.iter().all(|own| own != content_type))?;
+        Some(Preparation::Convert { to: to.clone() })
     }
 
     /// Puts `replace(id)` in place of each media parameter's asset id.

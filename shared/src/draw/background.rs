@@ -1,11 +1,10 @@
 //! What lies under the text: a gradient, or the caller's photo.
 
-use std::io::Cursor;
-
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, RgbImage};
+use image::{DynamicImage, RgbImage};
 
-use super::{DrawError, MAX_BACKGROUND_BYTES, MAX_BACKGROUND_PIXELS, MAX_BACKGROUND_SIDE_PX, mix};
+use super::{DrawError, mix};
+use crate::media::{Stored, WORKING_BYTES, as_stored};
 
 /// A colour circle of equal lightness and strength (OKLCH 0.52, 0.10, every 15 degrees): light text reads well on each.
 const HUES: [[u8; 3]; 24] = [
@@ -65,7 +64,7 @@ pub(super) fn gradient(text: &str, width: u16, height: u16) -> RgbImage {
 /// Covers the canvas with the photo: upright by its EXIF orientation, scaled until no gap is left, its middle kept.
 /// Where the photo is transparent the canvas shows through.
 pub(super) fn cover(canvas: &mut RgbImage, photo: &[u8]) -> Result<(), DrawError> {
-    let (photo, orientation) = decode(photo)?;
+    let Stored { pixels: photo, orientation, .. } = as_stored(photo, WORKING_BYTES).map_err(DrawError::Background)?;
     let (width, height) = match orientation {
         Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
             (canvas.height(), canvas.width())
@@ -98,25 +97,6 @@ fn crop_to_aspect(photo: DynamicImage, width: u32, height: u32) -> DynamicImage 
         return photo;
     }
     photo.crop_imm((full_width - kept_width) / 2, (full_height - kept_height) / 2, kept_width, kept_height)
-}
-
-/// Reads the header, refuses what is too large, and only then lets the decoder allocate.
-fn decode(photo: &[u8]) -> Result<(DynamicImage, Orientation), DrawError> {
-    let unreadable = DrawError::BackgroundUnreadable;
-    let reader =
-        ImageReader::new(Cursor::new(photo)).with_guessed_format().map_err(|error| unreadable(ImageError::IoError(error)))?;
-    let mut decoder = reader.into_decoder().map_err(unreadable)?;
-    let (width, height) = decoder.dimensions();
-    // `DynamicImage::from_decoder` allocates `total_bytes` whatever the reader's limits say.
-    if width.max(height) > MAX_BACKGROUND_SIDE_PX
-        || u64::from(width) * u64::from(height) > MAX_BACKGROUND_PIXELS
-        || decoder.total_bytes() > MAX_BACKGROUND_BYTES
-    {
-        return Err(DrawError::BackgroundTooLarge { width, height });
-    }
-    // A photo with damaged EXIF data is still a photo.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok((DynamicImage::from_decoder(decoder).map_err(unreadable)?, orientation))
 }
 
 /// Lays a translucent dark plate over everything from row `top` down, with a soft upper edge.

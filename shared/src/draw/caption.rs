@@ -1,18 +1,11 @@
 //! Text: which characters can be drawn, how large, where the lines break, and the pixels.
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-
-use cosmic_text::fontdb::{Database, Source};
-use cosmic_text::{
-    Align, Attrs, Buffer, Family, Font, FontSystem, Metrics, Shaping, SwashCache, SwashContent, SwashImage, Weight, Wrap,
-};
+use cosmic_text::{Align, Buffer, Metrics, SwashCache, SwashContent, SwashImage, Wrap};
 use image::RgbImage;
 
-use super::mix;
+use super::typesetter::{Typesetter, typesetter};
+use super::{mix, over};
 
-/// Inter SemiBold: see `shared/assets/fonts/README.md`.
-static FONT: &[u8] = include_bytes!("../../assets/fonts/Inter-SemiBold.ttf");
-const FAMILY: &str = "Inter";
 /// Bounds the work a text can ask for; hardly any canvas has room for more.
 const MAX_CHARS: usize = 50_000;
 const MISSING_LETTER: char = '□';
@@ -35,23 +28,17 @@ pub(super) struct Caption {
     font: u16,
 }
 
-/// The font, parsed once for the process. Shaping needs it mutable for its caches.
-struct Typesetter {
-    fonts: FontSystem,
-    font: Arc<Font>,
-}
-
 /// Breaks `text` into centred lines at the largest font size that fits; at the smallest, cuts what is left over.
 /// `None` when nothing of the text can be drawn.
 pub(super) fn lay_out(text: &str, area: Area) -> Option<Caption> {
     let mut typesetter = typesetter();
-    let text = typesetter.drawable(text);
+    let text = drawable(&typesetter, text);
     if text.is_empty() {
         return None;
     }
     let mut buffer = Buffer::new_empty(metrics(area.smallest_font));
     buffer.set_size(Some(area.width.into()), None);
-    set_text(&mut buffer, &text);
+    typesetter.set_text(&mut buffer, &text, Align::Center);
     let Some(with_broken_words) = typesetter.largest_fitting(&mut buffer, Wrap::WordOrGlyph, area) else {
         typesetter.cut(&mut buffer, &text, area);
         return Some(Caption { buffer, font: area.smallest_font });
@@ -91,47 +78,6 @@ impl Caption {
 }
 
 impl Typesetter {
-    fn new() -> Self {
-        let mut database = Database::new();
-        let faces = database.load_font_source(Source::Binary(Arc::new(FONT)));
-        // A fixed locale and no system fonts: the same pixels everywhere.
-        let mut fonts = FontSystem::new_with_locale_and_db("en-US".to_owned(), database);
-        let font = faces
-            .first()
-            .and_then(|face| fonts.get_font(*face, Weight::SEMIBOLD))
-            .expect("the bundled font is a valid TrueType file, which a test checks");
-        Self { fonts, font }
-    }
-
-    /// Keeps what the font can draw, line breaks, and single spaces; letters and digits it lacks become boxes.
-    fn drawable(&self, text: &str) -> String {
-        let charmap = self.font.as_swash().charmap();
-        let mut known = String::with_capacity(text.len().min(MAX_CHARS));
-        for (position, character) in text.chars().enumerate() {
-            if position == MAX_CHARS {
-                known.push(ELLIPSIS);
-                break;
-            }
-            match character {
-                '\u{85}' | '\u{2028}' | '\u{2029}' => known.push('\n'),
-                _ if character.is_whitespace() || charmap.map(character) != 0 => known.push(character),
-                _ if character.is_alphanumeric() => known.push(MISSING_LETTER),
-                _ => {}
-            }
-        }
-        let lines = known.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-        let mut text = String::with_capacity(known.len());
-        for line in lines {
-            // At most one empty line in a row.
-            if !(line.is_empty() && (text.is_empty() || text.ends_with("\n\n"))) {
-                text.push_str(&line);
-                text.push('\n');
-            }
-        }
-        text.truncate(text.trim_end().len());
-        text
-    }
-
     fn largest_fitting(&mut self, buffer: &mut Buffer, wrap: Wrap, area: Area) -> Option<u16> {
         let mut largest = None;
         let mut sizes = area.smallest_font..area.largest_font.max(area.smallest_font) + 1;
@@ -156,7 +102,7 @@ impl Typesetter {
         // One character is mostly enough; doubling bounds the attempts when thousands of marks sit on the last letter.
         let mut chars_to_drop = 1;
         loop {
-            set_text(buffer, &format!("{kept}{ELLIPSIS}"));
+            self.set_text(buffer, &format!("{kept}{ELLIPSIS}"), Align::Center);
             buffer.shape_until_scroll(&mut self.fonts, false);
             if buffer.layout_runs().count() <= rows || kept.is_empty() {
                 return;
@@ -173,15 +119,15 @@ impl Typesetter {
     }
 }
 
-fn typesetter() -> MutexGuard<'static, Typesetter> {
-    static TYPESETTER: LazyLock<Mutex<Typesetter>> = LazyLock::new(|| Mutex::new(Typesetter::new()));
-    // Only caches are behind the lock: a panic elsewhere leaves them usable.
-    TYPESETTER.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn set_text(buffer: &mut Buffer, text: &str) {
-    let attributes = Attrs::new().family(Family::Name(FAMILY)).weight(Weight::SEMIBOLD);
-    buffer.set_text(text, &attributes, Shaping::Advanced, Some(Align::Center));
+/// The text as far as it can be drawn; letters and digits that the fonts lack become boxes.
+fn drawable(typesetter: &Typesetter, text: &str) -> String {
+    let end = text.char_indices().nth(MAX_CHARS);
+    let mut known = typesetter
+        .drawable(end.map_or(text, |(end, _)| &text[..end]), |character| character.is_alphanumeric().then_some(MISSING_LETTER));
+    if end.is_some() {
+        known.push(ELLIPSIS);
+    }
+    known
 }
 
 fn metrics(font: u16) -> Metrics {
@@ -210,20 +156,29 @@ fn end_of_row(buffer: &Buffer, text: &str, rows: usize) -> usize {
     before + row.glyphs.iter().map(|glyph| glyph.end).max().unwrap_or(0)
 }
 
-/// Blends `ink` into the canvas where the glyph's mask covers it; what hangs over the edge is left out.
-fn stamp(canvas: &mut RgbImage, mask: &SwashImage, (x, y): (i32, i32), ink: [u8; 3]) {
-    let row_bytes = mask.placement.width as usize;
-    if mask.content != SwashContent::Mask || row_bytes == 0 {
+/// Blends the glyph into the canvas, with `ink` where it has no colours of its own; what hangs over the edge is left out.
+fn stamp(canvas: &mut RgbImage, glyph: &SwashImage, (x, y): (i32, i32), ink: [u8; 3]) {
+    let bytes = match glyph.content {
+        SwashContent::Mask => 1,
+        SwashContent::Color => 4,
+        SwashContent::SubpixelMask => return,
+    };
+    let row_bytes = glyph.placement.width as usize * bytes;
+    if row_bytes == 0 {
         return;
     }
-    let (left, top) = (x + mask.placement.left, y - mask.placement.top);
-    for (y, row) in (top..).zip(mask.data.chunks_exact(row_bytes)) {
-        for (x, coverage) in (left..).zip(row).filter(|(_, coverage)| **coverage > 0) {
+    let (left, top) = (x + glyph.placement.left, y - glyph.placement.top);
+    for (y, row) in (top..).zip(glyph.data.chunks_exact(row_bytes)) {
+        for (x, bytes) in (left..).zip(row.chunks_exact(bytes)) {
             let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
                 continue;
             };
             if let Some(pixel) = canvas.get_pixel_mut_checked(x, y) {
-                pixel.0 = std::array::from_fn(|channel| mix(pixel.0[channel], ink[channel], *coverage));
+                pixel.0 = match bytes {
+                    [red, green, blue, alpha] => over(pixel.0, [*red, *green, *blue], *alpha),
+                    [coverage] => std::array::from_fn(|channel| mix(pixel.0[channel], ink[channel], *coverage)),
+                    _ => pixel.0,
+                };
             }
         }
     }
@@ -253,19 +208,15 @@ mod tests {
         let caption = lay_out(PANGRAM, area(900, 900, 100)).expect("a caption");
         assert!(glyphs(&caption).iter().all(|glyph| *glyph != 0));
         assert!(!rows(&caption).concat().contains(MISSING_LETTER));
-
-        let typesetter = typesetter();
-        let alphabet: String = ('Ѐ'..='џ').chain('Ґ'..='ҝ').chain('Ҡ'..='ӿ').collect();
-        assert_eq!(typesetter.drawable(&alphabet), alphabet);
     }
 
     #[test]
     fn missing_characters_become_boxes_or_nothing() {
-        let drawable = |text| typesetter().drawable(text);
+        let drawable = |text| drawable(&typesetter(), text);
         assert_eq!(drawable("猫 cat"), "□ cat");
-        assert_eq!(drawable("hi 👩‍👩‍👧‍👦 there 🇺🇦!"), "hi there !");
+        assert_eq!(drawable("hi 👩‍👩‍👧‍👦 there 🇺🇦!"), "hi 👩‍👩‍👧‍👦 there 🇺🇦!");
         assert_eq!(drawable("\u{202e}left\u{200f} \u{feff}\u{0}\u{7}"), "left");
-        assert_eq!(drawable("🎉🎉"), "");
+        assert_eq!(drawable("🎉🎉"), "🎉🎉");
         assert_eq!(drawable(" a\t b \r\n\n\n\n c \u{2028}d\n"), "a b\n\nc\nd");
     }
 
@@ -306,13 +257,5 @@ mod tests {
         let text = format!("{}{}", "word ".repeat(100), "a".to_owned() + &"\u{301}".repeat(20_000));
         let caption = lay_out(&text, area(300, 100, 40)).expect("a caption");
         assert!(caption.height() <= 100);
-    }
-
-    #[test]
-    fn bundled_font_carries_the_name_it_is_asked_by() {
-        let typesetter = typesetter();
-        let face = typesetter.fonts.db().faces().next().expect("a face");
-        assert_eq!(face.families[0].0, FAMILY);
-        assert_eq!(face.weight, Weight::SEMIBOLD);
     }
 }

@@ -1,30 +1,28 @@
-//! The placeholder provider's renderer: the prompt, wrapped and centred, on a gradient or on the caller's photo.
+//! Two renderers of text: the placeholder provider's ([`render`]: the prompt, wrapped and centred, on a gradient or on the caller's
+//! photo), and [`add_text`], which puts a styled text on a customer's photo.
 //!
-//! Pure and deterministic: the same [`Drawing`] gives the same bytes on every machine, because the only font is the bundled
-//! one (`shared/assets/fonts`). It covers Latin, Greek and Cyrillic; letters it lacks are drawn as `□`, emoji are left out.
+//! Pure and deterministic: the same input gives the same bytes on every machine, because the only fonts are the bundled ones
+//! (`shared/assets/fonts`). They cover Latin, Greek, Cyrillic, Hebrew, Arabic and emoji; letters they lack are drawn as `□` on a
+//! placeholder, and refused on a customer's photo.
 
+pub mod add_text;
 mod background;
 mod caption;
+mod emoji;
+mod typesetter;
+pub mod video;
 
-use std::io::Cursor;
+use image::RgbImage;
 
-use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageError, ImageFormat, RgbImage};
-
+use crate::media::{self, MediaError, Picture, Target};
 use caption::Area;
+
+pub use crate::media::Format;
 
 /// Smallest width and height of a drawing, in pixels.
 pub const MIN_SIDE_PX: u32 = 64;
 /// Largest width and height of a drawing, in pixels.
 pub const MAX_SIDE_PX: u32 = 4096;
-/// Largest width and height of a background photo, in pixels.
-pub const MAX_BACKGROUND_SIDE_PX: u32 = 12_000;
-/// Most pixels of a background photo: the 48 and 50 megapixel modes of phones pass.
-pub const MAX_BACKGROUND_PIXELS: u64 = 52_000_000;
-/// Most bytes of a decoded background photo, four for each pixel: photos with 16 bits a channel reach it sooner.
-/// Cropping holds a second copy for a moment, so the process needs up to twice this.
-pub const MAX_BACKGROUND_BYTES: u64 = MAX_BACKGROUND_PIXELS * 4;
-
 const JPEG_QUALITY: u8 = 90;
 const INK: [u8; 3] = [250, 250, 252];
 
@@ -43,61 +41,15 @@ pub struct Drawing<'a> {
     pub background: Option<&'a [u8]>,
 }
 
-/// The encodings [`render`] can write. WebP is written lossless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    Png,
-    Jpeg,
-    Webp,
-}
-
-impl Format {
-    /// The media type, as in `image/png`.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Png => "image/png",
-            Self::Jpeg => "image/jpeg",
-            Self::Webp => "image/webp",
-        }
-    }
-
-    /// The file name extension without the dot; JPEG's is `jpg`.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Png => "png",
-            Self::Jpeg => "jpg",
-            Self::Webp => "webp",
-        }
-    }
-
-    /// Reads a name (`png`, `jpeg`, `webp`), an extension (`jpg`) or a media type (`image/webp`), in any case.
-    pub fn parse(word: &str) -> Option<Self> {
-        let word = word.trim().to_ascii_lowercase();
-        match word.strip_prefix("image/").unwrap_or(&word) {
-            "png" => Some(Self::Png),
-            "jpeg" | "jpg" => Some(Self::Jpeg),
-            "webp" => Some(Self::Webp),
-            _ => None,
-        }
-    }
-}
-
 /// Why nothing was drawn. All but [`DrawError::Encoding`] are the caller's to mend.
 #[derive(thiserror::Error, Debug)]
 pub enum DrawError {
     #[error("cannot draw an image of `{width}x{height}` pixels: ask for {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels a side")]
     Size { width: u32, height: u32 },
-    #[error(
-        "the background photo of `{width}x{height}` pixels is too large: send at most {MAX_BACKGROUND_SIDE_PX} pixels a side \
-         and {} megapixels with 8 bits a channel",
-        MAX_BACKGROUND_PIXELS / 1_000_000
-    )]
-    BackgroundTooLarge { width: u32, height: u32 },
-    #[error("cannot read the background photo: send a whole JPEG, PNG or WebP file")]
-    BackgroundUnreadable(#[source] ImageError),
-    #[error("cannot encode the drawing as `{}`", format.content_type())]
-    Encoding { format: Format, source: ImageError },
+    #[error("cannot use the background photo")]
+    Background(#[source] MediaError),
+    #[error("cannot encode the drawing")]
+    Encoding(#[source] MediaError),
 }
 
 /// Draws and encodes.
@@ -115,7 +67,7 @@ pub fn render(drawing: &Drawing<'_>) -> Result<Vec<u8>, DrawError> {
             caption_on_a_plate(&mut canvas, drawing.text, width, height);
         }
     }
-    encode(&canvas, drawing.format)
+    encode(canvas, drawing.format)
 }
 
 /// A side within the limits; u16 because it converts to every pixel and font unit without loss.
@@ -159,20 +111,13 @@ fn smallest_font_px(shorter_side: u16) -> u16 {
     (shorter_side / 85).max(12)
 }
 
-fn encode(canvas: &RgbImage, format: Format) -> Result<Vec<u8>, DrawError> {
-    let mut encoded = Cursor::new(Vec::new());
-    match format {
-        Format::Png => canvas.write_to(&mut encoded, ImageFormat::Png),
-        Format::Webp => canvas.write_to(&mut encoded, ImageFormat::WebP),
-        Format::Jpeg => JpegEncoder::new_with_quality(&mut encoded, JPEG_QUALITY).encode(
-            canvas,
-            canvas.width(),
-            canvas.height(),
-            ExtendedColorType::Rgb8,
-        ),
-    }
-    .map_err(|source| DrawError::Encoding { format, source })?;
-    Ok(encoded.into_inner())
+fn encode(canvas: RgbImage, format: Format) -> Result<Vec<u8>, DrawError> {
+    let target = match format {
+        Format::Png => Target::Png,
+        Format::Jpeg => Target::Jpeg { quality: JPEG_QUALITY },
+        Format::Webp => Target::Webp,
+    };
+    media::encode(Picture::new(canvas.into()), target).map_err(DrawError::Encoding)
 }
 
 /// `from` at weight 0, `to` at weight 255.
@@ -180,6 +125,11 @@ fn mix(from: u8, to: u8, weight: u8) -> u8 {
     let weight = u16::from(weight);
     let [byte, _] = ((u16::from(from) * (255 - weight) + u16::from(to) * weight + 127) / 255).to_le_bytes();
     byte
+}
+
+/// A colour that is already multiplied by its `alpha`, over another.
+fn over(under: [u8; 3], premultiplied: [u8; 3], alpha: u8) -> [u8; 3] {
+    std::array::from_fn(|channel| mix(under[channel], 0, alpha).saturating_add(premultiplied[channel]))
 }
 
 #[cfg(test)]

@@ -68,12 +68,12 @@ impl Asked {
     }
 }
 
-fn wrong(param: &str, detail: &str) -> Problem {
+pub(super) fn wrong(param: &str, detail: &str) -> Problem {
     Problem::new(422, "invalid_param", "Invalid parameter", detail).at(param)
 }
 
 /// A moment, or the beginning of a day in the reader's time zone.
-fn moment(request: &Request, name: &str, zone: &TimeZone) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn moment(request: &Request, name: &str, zone: &TimeZone) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = endpoint::query(request, name) else { return Ok(None) };
     let day = || text.parse::<Date>().ok().and_then(|day| day.to_zoned(zone.clone()).ok()).map(|start| start.timestamp());
     // A date has no `T`; the parser of dates would take a whole time for its day.

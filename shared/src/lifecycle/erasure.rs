@@ -1,4 +1,4 @@
-//! Content erased on request: what was ordered and what was delivered go, the bill stays.
+//! Content erased on request: what was ordered and what was delivered go, the bill stays. And what was there for the making alone.
 
 use jiff::SignedDuration;
 
@@ -32,6 +32,8 @@ impl Step<'_> {
                 let without_content = decision.next.without_content(self.now);
                 decision.next = without_content;
                 decision.next.erasure = Some(Erasure::Erased { at: self.now });
+                // Whoever erases has deleted them too.
+                decision.next.left_overs = false;
                 Ok(decision)
             }
             Some(Erasure::Erased { .. }) => match due_at {
@@ -40,6 +42,17 @@ impl Step<'_> {
                 Some(_) => Ok(self.decision(state, None)),
             },
         }
+    }
+
+    /// Nothing is left over from the making.
+    pub(super) fn tidied(&self) -> Decided {
+        if !self.generation.left_overs {
+            return Err(Unchanged::AlreadySo);
+        }
+        let due_at = if self.generation.erasure.is_some() { self.generation.due_at } else { self.late_due() };
+        let mut decision = self.decision(self.generation.state.clone(), due_at);
+        decision.next.left_overs = false;
+        Ok(decision)
     }
 
     fn longest_lease(&self) -> SignedDuration {

@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::{Charge, Failure, Policies};
-use crate::generation::{Ambiguity, AttemptResult, Generation, Job, Outcome, StoredResult};
+use crate::generation::{Ambiguity, AttemptResult, Generation, Job, Outcome, Prepared, StoredResult};
 use crate::ids::AssetId;
 use crate::ledger::{Note, Posting};
 use crate::pool::{KeyId, Waiting};
@@ -84,6 +84,8 @@ pub enum Event {
     Claim { key: Option<KeyId>, holds_slot: bool },
     /// All slots of the provider are taken, or it is out of order: it has to wait, in a line or until a known time.
     Wait { waiting: Option<Waiting>, until: Option<Timestamp> },
+    /// What has to be made ready before the submit is; nothing has been sent yet.
+    Prepared { attempt: u32, prepared: Prepared },
     /// The current candidate cannot be asked at all: the next one is to do it.
     PassOver,
     /// The provider took the job.
@@ -122,6 +124,8 @@ pub enum Event {
     Erased,
     /// The content of one of its results is to be erased.
     EraseResult { asset: AssetId },
+    /// What was in the bucket for the making alone is gone from it.
+    Tidied,
     /// `due_at` has passed.
     Due,
     /// An operator ends it, whatever it waits for: the hold is released, or charged in full.
@@ -178,10 +182,24 @@ pub const TICK: SignedDuration = SignedDuration::from_secs(60);
 
 /// The one place where a generation changes.
 pub fn decide(generation: &Generation, event: &Event, rules: &Rules, now: Timestamp) -> Result<Decision, Unchanged> {
+    let mut decision = decide_alone(generation, event, rules, now)?;
+    let next = &mut decision.next;
+    if next.state.is_terminal() && !generation.state.is_terminal() && next.needs_tidying() {
+        next.left_overs = true;
+        next.due_at = Some(now);
+        decision.send.push(Send::Nudge { at: now });
+    } else if next.left_overs && next.due_at.is_none() {
+        next.due_at = Some(now);
+    }
+    Ok(decision)
+}
+
+fn decide_alone(generation: &Generation, event: &Event, rules: &Rules, now: Timestamp) -> Result<Decision, Unchanged> {
     let step = step::Step { generation, rules, now };
     match event {
         Event::Claim { key, holds_slot } => step.claim(key.as_ref(), *holds_slot),
         Event::Wait { waiting, until } => step.wait(waiting.as_ref(), *until),
+        Event::Prepared { attempt, prepared } => step.prepared(*attempt, prepared),
         Event::PassOver => step.pass_over(),
         Event::Accepted { attempt, job } => step.accepted(*attempt, job),
         Event::KeyRefused { attempt, failure } => step.key_refused(*attempt, failure),
@@ -201,6 +219,7 @@ pub fn decide(generation: &Generation, event: &Event, rules: &Rules, now: Timest
         Event::EraseRequested => step.erase_requested(),
         Event::Erased => step.erased(),
         Event::EraseResult { asset } => step.erase_result(*asset),
+        Event::Tidied => step.tidied(),
         Event::Due => step.due(),
         Event::Resolve { charge, note } => step.resolve(*charge, note),
         Event::RetryNow => step.retry_now(),

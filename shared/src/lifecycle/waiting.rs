@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::step::{Decided, Step};
 use super::{Decision, MAX_DELAY, Send, Unchanged};
 use crate::failure::{Failure, FailureClass, Retry};
-use crate::generation::{Attempt, AttemptResult, State};
+use crate::generation::{Attempt, AttemptResult, Prepared, State};
 use crate::pool::{KeyId, Waiting};
 
 impl Step<'_> {
@@ -29,8 +29,22 @@ impl Step<'_> {
             answered_at: None,
             job: None,
             result: AttemptResult::Submitting,
+            prepared: Prepared::default(),
         });
         decision.attempt = Some(number);
+        Ok(decision)
+    }
+
+    /// What its provider needs otherwise than it was ordered is ready. That took time: the submit has a whole lease before it.
+    pub(super) fn prepared(&self, attempt: u32, prepared: &Prepared) -> Decided {
+        self.current(attempt)?;
+        let State::Claimed { .. } = self.generation.state else { return Err(Unchanged::AlreadySo) };
+        let lease_until = self.now + self.rules.claim_lease;
+        let mut decision = self.decision(State::Claimed { lease_until }, Some(lease_until));
+        if let Some(own) = decision.next.attempt_mut(attempt) {
+            own.prepared = prepared.clone();
+        }
+        decision.attempt = Some(attempt);
         Ok(decision)
     }
 

@@ -33,6 +33,7 @@ impl Waiting {
     }
 
     /// The text after the round: the generation.
+    #[cfg(any(test, feature = "io"))]
     pub(crate) fn generation_text(&self) -> &str {
         self.parts().1
     }

@@ -74,7 +74,7 @@ impl Provider<'_> {
             let param = at.split('.').next().unwrap_or_default();
             let prefix = format!("{param}.");
             let wanted: BTreeSet<&str> = names.iter().filter_map(|name| name.strip_prefix(&prefix)).collect();
-            let Some(input) = generation.order.inputs.iter().find(|input| input.asset == asset) else { continue };
+            let Some(input) = generation.input_of(generation.attempt(), asset) else { continue };
             media.insert(asset, self.forms(remote, input, &wanted, &mut files).await?);
         }
         let params = self.model.params.replace_assets(params, |asset| media.get(&asset).cloned());
@@ -117,7 +117,7 @@ impl Provider<'_> {
         Ok(Value::Object(forms))
     }
 
-    async fn read(&self, input: &Input) -> Result<MediaFile, Failure> {
+    pub(super) async fn read(&self, input: &Input) -> Result<MediaFile, Failure> {
         let unreadable = |error: crate::results::StoreError| {
             tracing::error!(error = &error as &dyn std::error::Error, key = input.key, "an input cannot be read");
             // A bucket that is out of order for a moment is worth another try; nothing has been sent yet.

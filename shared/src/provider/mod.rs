@@ -19,18 +19,21 @@ use crate::store::StoreError;
 use crate::template::{self, Variables};
 
 mod callback;
+mod completion;
 mod inputs;
 pub mod jwks;
-mod placeholder;
+mod local;
+#[cfg(feature = "media")]
+mod prepare;
 mod request;
 mod stage;
 mod upload;
 
 pub use callback::{CallbackNews, CallbackRefusal, challenge_reply};
+pub use completion::{Completion, TextOrder, complete};
 use inputs::Files;
-pub use placeholder::drawing_format;
 use request::CallError;
-pub use stage::{kept_results, note_key, notes_prefix, result_key_stem, results_prefix};
+pub use stage::{kept_results, note_key, notes_prefix, prepared_prefix, result_key_stem, results_prefix};
 
 /// A provider as it is asked for one attempt: the model's API, with the attempt's key.
 pub struct Provider<'a> {
@@ -74,7 +77,7 @@ impl<'a> Provider<'a> {
 
     /// Hands in a generation's job. Called once for each claimed attempt: whatever is not certain is [`SubmitAnswer::Lost`].
     pub async fn submit(&self, generation: &Generation, now: Timestamp) -> SubmitAnswer {
-        let Some(remote) = self.remote() else { return placeholder::submit(generation, now) };
+        let Some(remote) = self.remote() else { return local::submit(generation, now) };
         let refused = |failure| SubmitAnswer::Refused { failure, retry_after: None };
         let (variables, files) = match self.submit_variables(remote, generation).await {
             Ok(made) => made,
@@ -101,7 +104,7 @@ impl<'a> Provider<'a> {
 
     /// Asks how a job stands, and for its results when it is done.
     pub async fn ask(&self, generation: &Generation, attempt: u32, job: &Job, now: Timestamp) -> Report {
-        let Some(remote) = self.remote() else { return placeholder::ask(generation, job, now) };
+        let Some(remote) = self.remote() else { return local::ask(generation, job, now) };
         let Some(poll) = &remote.api.poll else { return Report::Unclear("this provider cannot be asked".to_owned()) };
         let report = match self.call_about(remote, poll, job, &BTreeMap::new()).await {
             Ok(reply) => remote.reader().poll(&reply),
@@ -149,18 +152,29 @@ impl<'a> Provider<'a> {
     }
 
     async fn submit_variables(&self, remote: Remote<'_>, generation: &Generation) -> Result<(Variables, Files), Failure> {
-        let internal = |message: &str| Failure::new(FailureClass::Internal, message);
         let callback_url = self.callback_url(remote, generation).map(Value::from);
-        let params = generation.params_for(generation.candidate_of(generation.attempt()));
-        let (mut input, files) = self.with_media(remote, generation, params).await?;
+        let params = generation.params_of(generation.attempt());
+        let (input, files) = self.with_media(remote, generation, &params).await?;
+        Ok((self.rendered(remote, params, input, callback_url)?, files))
+    }
+
+    /// What a submit's templates may use; `input`: the parameters with media in the forms in which they travel.
+    fn rendered(
+        &self,
+        remote: Remote<'_>,
+        params: Variables,
+        mut input: Variables,
+        callback_url: Option<Value>,
+    ) -> Result<Variables, Failure> {
+        let internal = |message: &str| Failure::new(FailureClass::Internal, message);
         input.extend(callback_url.iter().map(|url| ("callback_url".to_owned(), url.clone())));
         let input =
             template::render(&self.model.spec.input, &input).map_err(|_| internal("the model's input template failed"))?;
         let mut variables = self.base_variables(remote);
         variables.insert("input".to_owned(), input.unwrap_or(Value::Null));
-        variables.insert("params".to_owned(), Value::Object(params.clone()));
+        variables.insert("params".to_owned(), Value::Object(params));
         variables.extend(callback_url.map(|url| ("callback_url".to_owned(), url)));
-        Ok((variables, files))
+        Ok(variables)
     }
 
     fn job_variables(&self, remote: Remote<'_>, job: &Job, facts: &BTreeMap<String, String>) -> Variables {

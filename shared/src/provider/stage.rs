@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::Provider;
+use super::completion::{TextOrder, complete};
 use crate::backend::Backend;
 use crate::catalog::manifest::MediaKind;
 use crate::failure::{Failure, FailureClass};
+use crate::finished;
 use crate::generation::{Ambiguity, Generation, Outcome, Source};
-use crate::ids::GenerationId;
+use crate::ids::{AccountId, GenerationId};
 use crate::outcome::{Delivery, Found, Report, SubmitAnswer};
 use crate::results::StoreError;
 
@@ -39,6 +39,7 @@ impl From<StoreError> for NotKept {
             | StoreError::Truncated { .. }
             | StoreError::Download { .. }
             | StoreError::NotFound { .. }
+            | StoreError::Disk { .. }
             | StoreError::Storage { .. } => Self::Bucket(error),
         }
     }
@@ -97,7 +98,7 @@ impl Provider<'_> {
                 }
                 Found::Text(text) => {
                     carried = true;
-                    let text = readable(text, generation.order.kind).map_err(NotKept::Unusable)?;
+                    let text = self.readable(text, generation).await.map_err(NotKept::Unusable)?;
                     let short = Some(text.clone()).filter(|text| text.len() <= MAX_TEXT_BYTES);
                     self.keep_file(&key_stem, text.into_bytes().into(), generation.order.kind, short).await?
                 }
@@ -109,6 +110,19 @@ impl Provider<'_> {
             self.backend.bucket.put(&note_key(generation.id, attempt), note, "application/json").await?;
         }
         Ok(outcome)
+    }
+
+    /// A text as it is stored, if it is what was ordered. A document that is nearly so is put right once, by a language model.
+    async fn readable(&self, text: &str, generation: &Generation) -> Result<String, String> {
+        let (kind, finish) = (generation.order.kind, &generation.order.finish);
+        let mistake = match finished::text(text, kind, finish) {
+            Ok(text) => return Ok(text),
+            Err(mistake) => mistake,
+        };
+        let Some(question) = finished::repair(text, kind, finish, &mistake) else { return Err(mistake) };
+        tracing::info!(generation = %generation.id, mistake, "a document is put right");
+        let answer = complete(self.backend, TextOrder { system: &question.system, prompt: &question.prompt }).await;
+        answer.and_then(|answer| finished::text(&answer.text, kind, finish).ok()).ok_or(mistake)
     }
 
     async fn keep_file(
@@ -147,6 +161,11 @@ pub fn notes_prefix(generation: GenerationId) -> String {
     format!("staged/{generation}/")
 }
 
+/// What the keys of all files that are prepared for a generation's providers begin with.
+pub fn prepared_prefix(account: AccountId, generation: GenerationId) -> String {
+    format!("prepared/{account}/{generation}/")
+}
+
 /// What an attempt whose worker died had kept before: the proof that its submit succeeded.
 pub async fn kept_results(backend: &Backend, generation: GenerationId, attempt: u32) -> Result<Option<Outcome>, StoreError> {
     match backend.bucket.get(&note_key(generation, attempt), MAX_NOTE_BYTES).await {
@@ -158,36 +177,4 @@ pub async fn kept_results(backend: &Backend, generation: GenerationId, attempt: 
 
 fn unusable(why: &str) -> Failure {
     Failure::new(FailureClass::ProviderFailed, format!("the provider's result cannot be used: {why}"))
-}
-
-/// A text as it is stored. JSON is freed from the Markdown fence that language models like to put around it.
-fn readable(text: &str, kind: MediaKind) -> Result<String, String> {
-    match kind {
-        MediaKind::Text | MediaKind::Image | MediaKind::Video => Ok(text.to_owned()),
-        MediaKind::Json => {
-            let inside = text
-                .trim()
-                .strip_prefix("```")
-                .and_then(|rest| rest.strip_suffix("```"))
-                .map_or(text, |fenced| fenced.strip_prefix("json").unwrap_or(fenced));
-            match serde_json::from_str::<Value>(inside) {
-                Ok(_) => Ok(inside.trim().to_owned()),
-                Err(error) => Err(format!("it is not JSON: {error}")),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fence_around_json_is_taken_off() {
-        let read = |text: &str| readable(text, MediaKind::Json);
-        assert_eq!(read("```json\n{\"a\": 1}\n```\n"), Ok("{\"a\": 1}".to_owned()));
-        assert_eq!(read(" [1] "), Ok("[1]".to_owned()));
-        assert!(read("I cannot do that.").is_err());
-        assert_eq!(readable("```x```", MediaKind::Text), Ok("```x```".to_owned()));
-    }
 }

@@ -6,7 +6,7 @@ use serde_json::Map;
 use super::*;
 use crate::catalog::manifest::MediaKind;
 use crate::failure::{Failure, FailureClass};
-use crate::generation::{Candidate, Order};
+use crate::generation::{Candidate, Finish, Order};
 use crate::ids::AccountId;
 use crate::ledger::{Posting, SpendingLimits};
 
@@ -71,9 +71,12 @@ impl World {
         let order = Order {
             model: "m".into(),
             kind: MediaKind::Image,
+            box_id: None,
             params: Map::new(),
             inputs: Vec::new(),
             price_by_results: Vec::new(),
+            finish: Finish::default(),
+            erase_inputs: false,
             candidates: vec![candidate],
         };
         let id = GenerationId::from_parts(u64::from(number) + 1, [number; 10]);

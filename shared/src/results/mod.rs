@@ -13,11 +13,13 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 mod download;
+mod fetch;
 mod presign;
 mod sniff;
 mod store;
 
 pub use download::DownloadError;
+pub use fetch::Fetched;
 pub use presign::{MAX_PRESIGN, Presigned};
 pub use sniff::content_type_of;
 
@@ -111,6 +113,13 @@ impl Bucket {
         request.send().await.map(drop).map_err(|error| storage("delete an object", error))
     }
 
+    /// Up to 1,000 keys that begin with `prefix`, in their order, from behind `after` on.
+    pub async fn keys(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).set_start_after(after.map(str::to_owned));
+        let page = request.send().await.map_err(|error| storage("list objects", error))?;
+        Ok(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect())
+    }
+
     /// Deletes all objects whose keys begin with `prefix`.
     pub async fn delete_all(&self, prefix: &str) -> Result<(), StoreError> {
         loop {
@@ -178,6 +187,12 @@ pub enum StoreError {
     },
     #[error("there is no object `{key}` in the bucket")]
     NotFound { key: String },
+    #[error("could not {action} on this machine's disk")]
+    Disk {
+        action: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("could not {action} in the bucket")]
     Storage {
         action: &'static str,
@@ -190,7 +205,7 @@ impl StoreError {
     /// Whether the same call may succeed later, unchanged.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Truncated { .. } | Self::Download { .. } | Self::Storage { .. } => true,
+            Self::Truncated { .. } | Self::Download { .. } | Self::Disk { .. } | Self::Storage { .. } => true,
             // Time-out, too early, too many requests, and the server's own troubles.
             Self::Refused { status } => matches!(status, 408 | 425 | 429 | 500..),
             Self::TooLarge { .. } | Self::WrongType { .. } | Self::Empty | Self::NotFound { .. } => false,

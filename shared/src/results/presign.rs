@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_s3::presigning::PresigningConfig;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use super::{Bucket, StoreError, storage};
 
@@ -29,18 +31,20 @@ impl fmt::Debug for Presigned {
 }
 
 impl Bucket {
-    /// A PUT of exactly `bytes` bytes of `content_type`: S3 refuses another type or size, because both are signed. Valid for
-    /// `expires`, at most 7 days, and no longer than the credentials it is signed with.
+    /// A PUT of exactly `bytes` bytes of `content_type`: S3 refuses another type or size, because both are signed, and another content if
+    /// its SHA-256 is given. Valid for `expires`, at most 7 days, and no longer than the credentials it is signed with.
     pub async fn presign_put(
         &self,
         key: &str,
         content_type: &str,
         bytes: u64,
+        sha256: Option<&[u8]>,
         expires: Duration,
     ) -> Result<Presigned, StoreError> {
         let content_length = i64::try_from(bytes).map_err(|_| StoreError::TooLarge { limit: i64::MAX.unsigned_abs() })?;
         let request = self.client.put_object().bucket(&self.name).key(key);
         let request = request.content_type(content_type).content_length(content_length);
+        let request = request.set_checksum_sha256(sha256.map(|sha256| STANDARD.encode(sha256)));
         let presigned = request.presigned(config(expires)).await.map_err(|error| storage("presign an upload", error))?;
         let headers = presigned.headers().map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
         Ok(Presigned { url: presigned.uri().to_owned(), headers })

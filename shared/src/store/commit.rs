@@ -11,6 +11,7 @@ use crate::assets::Asset;
 use crate::credits::Credits;
 use crate::generation::{Funds, Generation};
 use crate::idempotency::{Earlier, IdempotencyClaim, IdempotencyRecord};
+use crate::ids::BoxId;
 use crate::ledger::{Account, Posted, Posting};
 use crate::lifecycle::Decision;
 use crate::pool::PoolChange;
@@ -119,6 +120,13 @@ impl Store {
         Ok(record.map(|record| if record.payload == claim.payload { Earlier::Same(record) } else { Earlier::Other }))
     }
 
+    /// The box that the results are to be put into, if it is still open: a paid result is filed whatever becomes of its box.
+    async fn box_for(&self, decision: &Decision) -> Result<Option<BoxId>, StoreError> {
+        let Some(id) = decision.next.order.box_id.filter(|_| !decision.assets.is_empty()) else { return Ok(None) };
+        let found = self.asset_box(decision.next.account, id).await?;
+        Ok(found.filter(|found| found.removal.is_none()).map(|found| found.id))
+    }
+
     /// Writes a decision, what it means for a provider's pool, and what belongs to it when an operator made it, if the generation and the pool
     /// are still as they were when it was decided.
     pub async fn commit(
@@ -129,6 +137,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), CommitError> {
         let next = &decision.next;
+        let box_id = self.box_for(decision).await?;
         let others = || -> Result<Vec<Write>, StoreError> {
             let item = items::generation(next, self.due_shards)?;
             let mut writes = vec![Write::over_version(Role::Generation, item, items::n(next.version - 1))];
@@ -137,8 +146,9 @@ impl Store {
                 writes.push(Write::always(Role::Attempt, items::attempt(next.id, attempt)?));
             }
             for result in &decision.assets {
-                writes.push(Write::new(Role::Asset, items::asset(&Asset::generated(result, next, now), self.due_shards)?));
+                writes.extend(self.asset_writes(None, &Asset::generated(result, next, box_id))?);
             }
+            writes.extend(box_id.map(|id| Store::box_is_open(next.account, id)));
             for change in pool {
                 writes.extend(super::pool::writes(change)?);
             }
@@ -172,32 +182,16 @@ impl Store {
             },
         }
     }
-
-    /// Writes a new upload and the record of its idempotency key; what the key says of an earlier request, if there was one.
-    pub async fn put_asset_once(
-        &self,
-        asset: &Asset,
-        claim: &IdempotencyClaim,
-        now: Timestamp,
-    ) -> Result<Option<Earlier>, StoreError> {
-        let record = claim.record(asset.id, serde_json::Value::Null, now);
-        let writes = [Write::new(Role::Asset, items::asset(asset, self.due_shards)?), remember(claim, &record, now)?];
-        match self.transact(&writes).await? {
-            Written::Done => Ok(None),
-            Written::Refused(_) => match self.earlier(claim, now).await? {
-                // Our own transaction, whose answer was lost.
-                Some(Earlier::Same(record)) if record.made == asset.id.to_string() => Ok(None),
-                Some(earlier) => Ok(Some(earlier)),
-                None => Err(StoreError::Missing { what: format!("a free place for upload `{}`", asset.id) }),
-            },
-        }
-    }
 }
 
 impl CommitError {
     fn of(conflicts: &[Conflict]) -> Self {
         if conflicts.iter().any(|conflict| matches!(conflict.role, Role::Action | Role::Idempotency)) {
             return Self::Repeated;
+        }
+        // The box is being removed since it was looked at; what was decided stands, and is decided once more.
+        if conflicts.iter().all(|conflict| conflict.role == Role::Box) {
+            return Self::Stale;
         }
         let only_pool = conflicts.iter().all(|conflict| conflict.role == Role::Pool);
         if only_pool { Self::PoolChanged } else { Self::Stale }

@@ -1,11 +1,9 @@
-//! Assets, whose status only ever goes forward, and what erasing content writes.
+//! What erasing content writes, and how all of an account's is found.
 
 use super::items::{self, Item, Key};
 use super::transact::{Role, Write, Written};
 use super::{Action, Store, StoreError};
 use crate::account_erasure::AccountErasure;
-use crate::api::AssetStatus;
-use crate::assets::Asset;
 use crate::generation::Attempt;
 use crate::ids::{AccountId, GenerationId};
 
@@ -18,20 +16,10 @@ pub enum Owned {
     /// Every generation that ever was: each has its hold.
     Generations,
     Assets,
+    Boxes,
 }
 
 impl Store {
-    /// Writes a new asset.
-    pub async fn put_asset(&self, asset: &Asset) -> Result<(), StoreError> {
-        self.put(&Write::new(Role::Asset, items::asset(asset, self.due_shards)?)).await.map(|_| ())
-    }
-
-    /// Writes an asset over itself if it still has this status; `false`: it has another one, and nothing was written.
-    pub async fn change_asset(&self, asset: &Asset, status: AssetStatus) -> Result<bool, StoreError> {
-        let item = items::asset(asset, self.due_shards)?;
-        self.put(&Write::over_word(Role::Asset, item, "status", status.word())).await
-    }
-
     /// Writes the rows of attempts anew.
     pub async fn rewrite_attempts(&self, generation: GenerationId, attempts: &[Attempt]) -> Result<(), StoreError> {
         for some in attempts.chunks(ATTEMPTS_AT_ONCE) {
@@ -69,6 +57,7 @@ impl Store {
         let prefix = match what {
             Owned::Generations => items::HOLDS,
             Owned::Assets => items::ASSETS,
+            Owned::Boxes => items::BOXES,
         };
         let query = self.client.query().table_name(&self.table).consistent_read(true).limit(limit);
         let answer = query

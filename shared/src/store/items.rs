@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 use super::{Action, Bucket, FiledKey, StoreError};
 use crate::account_erasure::AccountErasure;
 use crate::assets::Asset;
+use crate::boxes::AssetBox;
 use crate::catalog::entry::{CatalogEntry, CatalogKind};
 use crate::generation::{Attempt, Generation};
 use crate::idempotency::IdempotencyRecord;
-use crate::ids::{AccountId, ActionId, ApiKeyId, AssetId, GenerationId};
+use crate::ids::{AccountId, ActionId, ApiKeyId, AssetId, BoxId, GenerationId};
 use crate::keys::ApiKey;
 use crate::ledger::{Account, Entry};
 use crate::pool::{KeyId, Waiter, Waiting};
@@ -33,6 +34,8 @@ const GENERATION: &str = "generation";
 pub(super) const ACCOUNTS: &str = "accounts";
 /// What the sort keys of an account's assets begin with.
 pub(super) const ASSETS: &str = "F#";
+/// What the sort keys of an account's boxes begin with.
+pub(super) const BOXES: &str = "B#";
 /// What the sort keys of holds begin with; a generation's id follows.
 pub(super) const HOLDS: &str = "L#hold#";
 /// What the sort keys of an account's API keys begin with.
@@ -77,6 +80,20 @@ impl Key {
 
     pub(super) fn asset(account: AccountId, id: AssetId) -> Self {
         Self { pk: account_partition(account), sk: format!("{ASSETS}{id}") }
+    }
+
+    pub(super) fn asset_box(account: AccountId, id: BoxId) -> Self {
+        Self { pk: account_partition(account), sk: format!("{BOXES}{id}") }
+    }
+
+    /// How many boxes an account has.
+    pub(super) fn box_count(account: AccountId) -> Self {
+        Self { pk: account_partition(account), sk: "boxes".to_owned() }
+    }
+
+    /// That an asset is in a box.
+    pub(super) fn member(account: AccountId, id: BoxId, asset: AssetId) -> Self {
+        Self { pk: account_partition(account), sk: format!("{}{asset}", members(id)) }
     }
 
     pub(super) fn idempotency(account: AccountId, key_hash: &str) -> Self {
@@ -162,6 +179,11 @@ pub(super) fn account_partition(account: AccountId) -> String {
     format!("A#{account}")
 }
 
+/// What the sort keys of what is in a box begin with; an asset's id follows.
+pub(super) fn members(id: BoxId) -> String {
+    format!("M#{id}#")
+}
+
 /// Where a provider's line lies.
 pub(super) fn line_partition(provider: &str) -> String {
     format!("S#{provider}")
@@ -222,6 +244,7 @@ pub(super) enum DueItem {
     Account,
     Erasure,
     Asset,
+    Box,
     Generation,
 }
 
@@ -230,6 +253,7 @@ pub(super) fn due_item(item: &Item) -> DueItem {
         ACCOUNT => DueItem::Account,
         ERASURE => DueItem::Erasure,
         sk if sk.starts_with(ASSETS) => DueItem::Asset,
+        sk if sk.starts_with(BOXES) => DueItem::Box,
         _ => DueItem::Generation,
     }
 }
@@ -291,11 +315,30 @@ pub(super) fn erasure(erasure: &AccountErasure, due_shards: u32) -> Result<Item,
 
 pub(super) fn asset(asset: &Asset, due_shards: u32) -> Result<Item, StoreError> {
     let mut item = document(Key::asset(asset.account, asset.id), asset)?;
+    item.insert("version".to_owned(), n(asset.version));
     add_due(&mut item, &asset.id.to_string(), asset.due_at, due_shards);
+    add_expiry(&mut item, asset);
+    Ok(item)
+}
+
+/// That an asset is in a box; the row ends with the asset.
+pub(super) fn member(asset: &Asset, id: BoxId) -> Item {
+    let mut item = Key::member(asset.account, id, asset.id).into_item();
+    add_expiry(&mut item, asset);
+    item
+}
+
+fn add_expiry(item: &mut Item, asset: &Asset) {
     if let Some(expires_at) = asset.expires_at {
         // A day later than the promise: logic never trusts the table's own expiry.
         item.insert("expires_at".to_owned(), n(expires_at.as_second() + 86_400));
     }
+}
+
+pub(super) fn asset_box(own: &AssetBox, due_shards: u32) -> Result<Item, StoreError> {
+    let mut item = document(Key::asset_box(own.account, own.id), own)?;
+    item.insert("version".to_owned(), n(own.version));
+    add_due(&mut item, &own.id.to_string(), own.due_at(), due_shards);
     Ok(item)
 }
 

@@ -10,7 +10,9 @@ use crate::ledger::{Account, Refusal};
 use aws_sdk_dynamodb::Client;
 
 mod accounts;
+mod assets;
 mod books;
+mod boxes;
 mod catalog;
 mod commit;
 mod erasure;
@@ -22,7 +24,9 @@ mod rate_limits;
 mod read;
 mod transact;
 
+pub use assets::{AssetChange, AssetFilter, AssetMade};
 pub use books::EntryCursor;
+pub use boxes::BoxMade;
 pub use commit::ByHand;
 pub use erasure::Owned;
 pub use keys::{Action, FiledKey, USE_NOTED_EVERY};

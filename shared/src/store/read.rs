@@ -10,9 +10,10 @@ use super::items::{self, DueItem, Item, Key, Listing};
 use super::{Store, StoreError};
 use crate::account_erasure::AccountErasure;
 use crate::assets::Asset;
+use crate::boxes::AssetBox;
 use crate::generation::Generation;
 use crate::idempotency::IdempotencyRecord;
-use crate::ids::{AccountId, AssetId, GenerationId};
+use crate::ids::{AccountId, AssetId, BoxId, GenerationId};
 use crate::keys::ApiKey;
 use crate::ledger::{Account, Entry};
 
@@ -39,8 +40,10 @@ pub enum DueRecord {
     Generation(GenerationId),
     /// The account itself: some of its credits end.
     Account,
-    /// What is left of an asset that is being erased.
+    /// What is left of an asset that is being erased, or of an upload that was not completed.
     Asset(AssetId),
+    /// A box that is being removed.
+    Box(BoxId),
     /// The erasure of the account's content.
     Erasure,
 }
@@ -179,6 +182,10 @@ fn due_of(item: Item) -> Result<Option<Due>, StoreError> {
         DueItem::Asset => {
             let Asset { id, account, due_at, .. } = items::read(item)?;
             (DueRecord::Asset(id), account, due_at)
+        }
+        DueItem::Box => {
+            let own: AssetBox = items::read(item)?;
+            (DueRecord::Box(own.id), own.account, own.due_at())
         }
         DueItem::Generation => {
             let Generation { id, account, due_at, .. } = items::read(item)?;

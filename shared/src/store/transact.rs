@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
 };
 
 use super::items::{DOC, Item, Key};
@@ -22,6 +23,9 @@ pub(super) enum Role {
     Generation,
     Attempt,
     Asset,
+    Box,
+    BoxCount,
+    Member,
     Erasure,
     Idempotency,
     ApiKey,
@@ -49,8 +53,17 @@ pub(super) struct Write {
 #[derive(Debug, Clone)]
 enum Action {
     Put(Item),
-    Update { key: Item, expression: String },
-    Delete { key: Item },
+    Update {
+        key: Item,
+        expression: String,
+    },
+    Delete {
+        key: Item,
+    },
+    /// Writes nothing: its condition has to hold.
+    Check {
+        key: Item,
+    },
 }
 
 impl Write {
@@ -70,19 +83,17 @@ impl Write {
         Self::always(role, item).only_if("version = :version").with(":version", version)
     }
 
-    /// Over a record in whose `doc` this member is this word.
-    pub(super) fn over_word(role: Role, item: Item, member: &str, word: &str) -> Self {
-        let mut write =
-            Self::always(role, item).only_if("#doc.#member = :word").with(":word", AttributeValue::S(word.to_owned()));
-        write.names = [("#doc", DOC), ("#member", member)].map(|(name, own)| (name.to_owned(), own.to_owned())).into();
-        write
+    /// Over a record of this version, or one that was written before such records had versions.
+    pub(super) fn over_version_or_none(role: Role, item: Item, version: AttributeValue) -> Self {
+        let condition = "attribute_exists(pk) AND (attribute_not_exists(version) OR version = :version)";
+        Self::always(role, item).only_if(condition).with(":version", version)
     }
 
     /// Changes single attributes of an item, which is made if it is not there.
     pub(super) fn update(role: Role, key: Key, changes: Changes) -> Self {
-        let Changes { set, remove, conditions, names, values } = changes;
+        let Changes { set, add, remove, conditions, names, values } = changes;
         let clause = |word: &str, terms: Vec<String>| (!terms.is_empty()).then(|| format!("{word} {}", terms.join(", ")));
-        let clauses = [clause("SET", set), clause("REMOVE", remove)];
+        let clauses = [clause("SET", set), clause("ADD", add), clause("REMOVE", remove)];
         let expression = clauses.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let condition = (!conditions.is_empty()).then(|| conditions.join(" AND "));
         Self { role, action: Action::Update { key: key.into_item(), expression }, condition, names, values }
@@ -92,6 +103,19 @@ impl Write {
     pub(super) fn delete(role: Role, key: Key) -> Self {
         let action = Action::Delete { key: key.into_item() };
         Self { role, action, condition: None, names: Names::new(), values: Values::new() }
+    }
+
+    /// Deletes an item of this version.
+    pub(super) fn delete_version(role: Role, key: Key, version: AttributeValue) -> Self {
+        Self::delete(role, key).only_if("version = :version").with(":version", version)
+    }
+
+    /// Writes nothing, but lets nothing else be written unless this record is there and its `doc` is without this member.
+    pub(super) fn check_without(role: Role, key: Key, member: &str) -> Self {
+        let action = Action::Check { key: key.into_item() };
+        let names = [("#doc", DOC), ("#member", member)].map(|(name, own)| (name.to_owned(), own.to_owned())).into();
+        Self { role, action, condition: None, names, values: Values::new() }
+            .only_if("attribute_exists(pk) AND attribute_not_exists(#doc.#member)")
     }
 
     fn only_if(self, condition: &str) -> Self {
@@ -134,9 +158,22 @@ impl Write {
                 .set_expression_attribute_values(values)
                 .build()
                 .map(|update| item.update(update)),
-            Action::Delete { key } => {
-                Delete::builder().table_name(table).set_key(Some(key.clone())).build().map(|delete| item.delete(delete))
-            }
+            Action::Delete { key } => Delete::builder()
+                .table_name(table)
+                .set_key(Some(key.clone()))
+                .set_condition_expression(self.condition.clone())
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(values)
+                .build()
+                .map(|delete| item.delete(delete)),
+            Action::Check { key } => ConditionCheck::builder()
+                .table_name(table)
+                .set_key(Some(key.clone()))
+                .condition_expression(self.condition.clone().unwrap_or_default())
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(values)
+                .build()
+                .map(|check| item.condition_check(check)),
         };
         item.map(|item| item.build()).map_err(|error| StoreError::table("take a write", error))
     }
@@ -147,6 +184,7 @@ impl Write {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     set: Vec<String>,
+    add: Vec<String>,
     remove: Vec<String>,
     conditions: Vec<String>,
     names: Names,
@@ -177,6 +215,13 @@ impl Changes {
         let name = self.name(attribute);
         let term = format!("{name} = {name} + {}", self.value(by));
         self.set.push(term);
+        self
+    }
+
+    /// Adds to a number, which is 0 when it is not there.
+    pub(super) fn add(mut self, attribute: &str, by: AttributeValue) -> Self {
+        let term = format!("{} {}", self.name(attribute), self.value(by));
+        self.add.push(term);
         self
     }
 
@@ -323,8 +368,12 @@ impl Store {
             }
             Action::Delete { key } => {
                 let request = self.client.delete_item().table_name(&self.table).set_key(Some(key.clone()));
+                let request = request.set_condition_expression(write.condition.clone());
+                let request = request.set_expression_attribute_names(names).set_expression_attribute_values(values);
                 request.send().await.map_or_else(Sent::judge, |_| Ok(Sent::Done(Item::new())))
             }
+            // Alone it would guard nothing.
+            Action::Check { .. } => Ok(Sent::Done(Item::new())),
         }
     }
 }

@@ -26,14 +26,16 @@ struct Belongings {
     generation: String,
     asset: String,
     upload: String,
+    own_box: String,
 }
 
 impl Belongings {
     async fn of(customer: &Customer) -> Self {
-        let asset = customer.upload("image/jpeg", World::photo()).await;
+        let own_box = customer.make_box("mine").await;
+        let asset = customer.upload_with(json!({"content_type": "image/jpeg", "box_id": own_box}), World::photo()).await;
         let upload = customer.post("/v1/uploads", &json!({"content_type": "image/png", "bytes": 7})).await;
         let generation = customer.create_with("placeholder", json!({"prompt": "mine", "image": asset})).await;
-        Self { generation, asset, upload: upload.body["id"].as_str().expect("an id").to_owned() }
+        Self { generation, asset, upload: upload.body["id"].as_str().expect("an id").to_owned(), own_box }
     }
 
     /// The path with the id of what it is about.
@@ -42,6 +44,7 @@ impl Belongings {
             "generations" => &self.generation,
             "assets" => &self.asset,
             "uploads" => &self.upload,
+            "boxes" => &self.own_box,
             other => panic!("`{template}` is new: say here which of an account's `{other}` it is about"),
         };
         template.replace("{id}", id)
@@ -50,7 +53,7 @@ impl Belongings {
     /// All of it, as its owner sees it.
     async fn seen_by(&self, owner: &Customer) -> Vec<Value> {
         let mut seen = Vec::new();
-        for template in ["/v1/generations/{id}", "/v1/assets/{id}"] {
+        for template in ["/v1/generations/{id}", "/v1/assets/{id}", "/v1/boxes/{id}"] {
             let reply = owner.get(&self.path(template)).await;
             assert_eq!(reply.status, 200, "{:?}", reply.body);
             seen.push(without_links(reply.body));
@@ -91,6 +94,7 @@ async fn the_ids_of_another_account_are_not_found() {
             generation: "gen_00000000000070008000000000000000".to_owned(),
             asset: "asset_00000000000070008000000000000000".to_owned(),
             upload: "asset_00000000000070008000000000000000".to_owned(),
+            own_box: "box_00000000000070008000000000000000".to_owned(),
         };
         let nobodys = unknown.path(&template);
         let nobody = stranger.send(stranger.request(method, &nobodys).json(&json!({}))).await;
@@ -101,6 +105,15 @@ async fn the_ids_of_another_account_are_not_found() {
     assert!(tried >= 4, "{tried} operations with an id");
     let body = json!({"model": "placeholder", "params": {"prompt": "x", "image": belongings.asset}});
     assert_eq!(stranger.post("/v1/generations", &body).await.body["code"], "unknown_asset");
+    let into_their_box = [
+        ("/v1/generations", json!({"model": "placeholder", "params": {"prompt": "x"}, "box_id": belongings.own_box})),
+        ("/v1/uploads", json!({"content_type": "image/png", "bytes": 7, "box_id": belongings.own_box})),
+    ];
+    for (path, body) in into_their_box {
+        assert_eq!(stranger.post(path, &body).await.body["code"], "unknown_box", "{path}");
+    }
+    let listed = stranger.get(&format!("/v1/assets?box={}", belongings.own_box)).await;
+    assert_eq!((listed.status, &listed.body["assets"]), (200, &json!([])));
     assert_eq!(belongings.seen_by(&world).await, before);
     assert_eq!(stranger.balance().await, (100, 0));
     world.audit().await;
@@ -128,12 +141,13 @@ async fn lists_show_only_ones_own() {
             [(&world.developer, &mine, &theirs, stranger.account), (&stranger, &theirs, &mine, world.account)]
         {
             let text = customer.get(&path).await.body.to_string();
-            let leaked = [&others.generation, &others.asset, &others.upload, &foreign.to_string()];
+            let leaked = [&others.generation, &others.asset, &others.upload, &others.own_box, &foreign.to_string()];
             assert!(leaked.iter().all(|id| !text.contains(id.as_str())), "{path}: {text}");
-            own_ids_seen += usize::from(text.contains(&own.generation) || text.contains(&customer.account.to_string()));
+            let ids = [&own.generation, &own.asset, &own.own_box, &customer.account.to_string()];
+            own_ids_seen += usize::from(ids.iter().any(|id| text.contains(id.as_str())));
         }
     }
-    assert!(own_ids_seen >= 6, "{own_ids_seen}: generations, ledger and account of both");
+    assert!(own_ids_seen >= 10, "{own_ids_seen}: generations, ledger, account, assets and boxes of both");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,6 +157,10 @@ async fn a_cursor_of_another_account_leads_only_to_ones_own() {
     for round in 0..3 {
         world.create("placeholder", &format!("mine {round}")).await;
         stranger.create("placeholder", &format!("theirs {round}")).await;
+        for customer in [&world.developer, &stranger] {
+            customer.make_box("a box").await;
+            assert_eq!(customer.post("/v1/uploads", &json!({"content_type": "image/png", "bytes": 7})).await.status, 201);
+        }
     }
     let mut tried = 0;
     for (_, path, operation) in operations() {
@@ -164,5 +182,5 @@ async fn a_cursor_of_another_account_leads_only_to_ones_own() {
         assert!(items(&page).iter().all(|id| own.contains(id)), "{path}: {:?}", page.body);
         tried += 1;
     }
-    assert_eq!(tried, 2, "generations and ledger");
+    assert_eq!(tried, 4, "generations, ledger, assets and boxes");
 }

@@ -145,7 +145,7 @@ async fn what_has_ended_is_made_once_more_for_its_price() {
     assert_eq!(customer.generations().await.len(), 2);
     customer.assert_released(&again).await;
 
-    world.later(Duration::from_secs(2 * 86_400));
+    world.later(Duration::from_secs(31 * 86_400));
     let gone = act_with(&world, &id, "retry", "later").await;
     assert_eq!((gone.status, &gone.body["code"]), (409, &json!("input_gone")), "{:?}", gone.body);
     let poor = world.customer(5).await;

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use shared::catalog::manifest::MediaKind;
 use shared::credits::Credits;
-use shared::generation::{Candidate, Generation, Order};
+use shared::generation::{Candidate, Finish, Generation, Order};
 use shared::ids::{AccountId, GenerationId};
 use shared::store::{Accepted, Store};
 use tests::{Setting, UNREAD, World};
@@ -130,6 +130,7 @@ async fn accept(world: &World, store: &Store, account: AccountId) -> Accepted {
     let order = Order {
         model: "placeholder".to_owned(),
         kind: MediaKind::Image,
+        box_id: None,
         candidates: vec![Candidate {
             model: "placeholder".to_owned(),
             provider: "placeholder".to_owned(),
@@ -141,6 +142,8 @@ async fn accept(world: &World, store: &Store, account: AccountId) -> Accepted {
         params: Map::from_iter([("prompt".to_owned(), Value::from("crowded"))]),
         inputs: Vec::new(),
         price_by_results: Vec::new(),
+        finish: Finish::default(),
+        erase_inputs: false,
     };
     let cost = Credits::new(5).expect("small");
     let due_at = now + SignedDuration::from_secs(60);

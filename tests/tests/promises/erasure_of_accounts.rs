@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::clock::Clock;
+use shared::ids::AssetId;
 use shared::keys::Scope;
 use tests::{Customer, Fault, PATIENCE, Setting, World, free_port};
 
@@ -45,18 +46,26 @@ async fn everything_goes_whatever_state_it_is_in() {
     for id in [&done, &failed] {
         world.ended(id).await;
     }
-    let running = world.create("flux-schnell", &fox("[[delay=5m]]")).await;
+    let running = world.create("flux-schnell", &fox("[[delay=1380m]]")).await;
     let unconfirmed = world.create("flux-dev", &fox("[[error_after]] [[no_callback]]")).await;
     world.phase(&running, "running").await;
     world.phase(&unconfirmed, "unconfirmed").await;
     let queued = world.create("placeholder", &fox("[[delay=1h]]")).await;
+    let own_box = world.make_box(&fox("box")).await;
+    let boxed = json!({"content_type": "image/jpeg", "filename": format!("{SECRET}.jpg"), "box_id": own_box});
+    world.upload_with(boxed, World::photo()).await;
+
+    // The table has forgotten its upload, and the bucket has not yet.
+    let lost = format!("media/{}/{}-0.jpg", world.account, AssetId::from_parts(1, [7; 10]));
+    world.stack.backend.bucket.put(&lost, World::photo(), "image/jpeg").await.expect("stored");
 
     assert_eq!(world.get(CONTENT).await.status, 404, "nobody has asked for it");
     let asked = world.delete(CONTENT).await;
     assert_eq!(asked.status, 202, "{:?}", asked.body);
     let ended = minutes_until_erased(&world, &world).await;
     assert_eq!((&ended["requested_at"], &ended["generations"]), (&asked.body["requested_at"], &json!(5)), "{ended}");
-    assert_eq!(ended["assets"], 3, "two uploads and a result: {ended}");
+    assert_eq!(ended["assets"], 4, "three uploads and a result: {ended}");
+    assert_eq!(world.get(&format!("/v1/boxes/{own_box}")).await.status, 404);
     assert!(!world.whole_table().await.contains(SECRET));
     assert_eq!(world.whole_bucket().await, kept, "what another account has stays");
     for id in [done, failed, running, unconfirmed, queued] {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use shared::api::{AssetSource, AssetStatus};
+use shared::api::AssetStatus;
 use shared::assets::Asset;
 use shared::ids::AssetId;
 use tests::{PATIENCE, Setting, World};
@@ -206,22 +207,10 @@ async fn put_asset(world: &World, content_type: &str, file: Vec<u8>) -> String {
     let backend = &world.stack.backend;
     let (unix_ms, random) = backend.id_parts();
     let id = AssetId::from_parts(unix_ms, random);
-    let asset = Asset {
-        id,
-        account: world.account,
-        source: AssetSource::Uploaded,
-        status: AssetStatus::Ready,
-        key: format!("uploads/{}/{id}.mp4", world.account),
-        content_type: content_type.to_owned(),
-        bytes: file.len() as u64,
-        filename: None,
-        generation: None,
-        created_at: backend.now(),
-        expires_at: None,
-        due_at: None,
-    };
+    let announced = Asset::announced(id, world.account, content_type.to_owned(), file.len() as u64, SignedDuration::ZERO);
+    let asset = Asset { status: AssetStatus::Ready, expires_at: None, due_at: None, ..announced };
     backend.bucket.put(&asset.key, file, content_type).await.expect("stored");
-    backend.store.put_asset(&asset).await.expect("filed");
+    backend.store.put_asset(&asset, None).await.expect("filed");
     id.to_string()
 }
 

@@ -7,7 +7,10 @@ mod admin_accounts;
 mod admin_credits;
 mod admin_keys;
 mod admin_limits;
+mod assets;
 mod bad_input;
+mod boxes;
+mod boxes_removed;
 mod by_hand;
 mod call_budget;
 mod callbacks;
@@ -38,8 +41,10 @@ mod rate_limits;
 mod reconcile;
 mod results;
 mod run_time_catalog;
+mod tools;
 mod unconfirmed;
 mod uploads;
+mod uploads_looked_into;
 
 /// A model of each provider that is reached over HTTP, and the provider's name.
 const PROVIDERS: [(&str, &str); 2] = [("flux-schnell", "replicate"), ("flux-dev", "fal")];

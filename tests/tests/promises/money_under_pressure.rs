@@ -7,7 +7,7 @@ use serde_json::Map;
 use shared::catalog::manifest::MediaKind;
 use shared::credits::Credits;
 use shared::failure::{Failure, FailureClass};
-use shared::generation::{Candidate, Generation, Order, Outcome, Source, State, StoredResult};
+use shared::generation::{Candidate, Finish, Generation, Order, Outcome, Source, State, StoredResult};
 use shared::ids::{AccountId, ApiKeyId, AssetId, GenerationId};
 use shared::keys::{ApiKey, KeyTerms};
 use shared::ledger::{Account, AccountChange, EntryKind, LimitReached, LimitsChange, Refusal, SpendingLimits, Whose};
@@ -98,10 +98,13 @@ impl Crowd {
         let order = Order {
             model: "placeholder".to_owned(),
             kind: MediaKind::Image,
+            box_id: None,
             candidates: vec![candidate],
             params: Map::new(),
             inputs: Vec::new(),
             price_by_results: Vec::new(),
+            finish: Finish::default(),
+            erase_inputs: false,
         };
         let id = GenerationId::from_parts(1, Random::of(number as u64).bytes());
         let due_at = self.now + SignedDuration::from_hours(1);
@@ -146,7 +149,7 @@ async fn what_is_charged_and_released_twice_at_once_ends_once() {
     let model =
         crowd.world.stack.backend.catalog().await.expect("it loads").model("placeholder").expect("it is built in").clone();
     let rules = model.rules(&crowd.world.stack.backend.config.limits);
-    let outcome = Outcome { sources: vec![Source::Drawing] };
+    let outcome = Outcome { sources: vec![Source::Local] };
     let lives = (0..HOLDS).map(|number| {
         let (crowd, rules, outcome) = (&crowd, &rules, &outcome);
         async move {
@@ -166,6 +169,7 @@ async fn what_is_charged_and_released_twice_at_once_ends_once() {
                 bytes: 1,
                 content_type: "image/png".to_owned(),
                 text: None,
+                media: None,
                 erased_at: None,
             };
             let stored = Event::Stored { attempt: 1, results: vec![result] };

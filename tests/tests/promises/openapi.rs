@@ -183,6 +183,39 @@ async fn administration(judge: &mut Judge<'_>) {
     }
 }
 
+/// Boxes, and lists of assets.
+async fn boxes(judge: &mut Judge<'_>, asset: &str) {
+    let world = judge.world;
+    let get = |path: &str| world.request(Method::GET, path);
+    let request = |method: Method, path: &str, body: Value| world.request(method, path).json(&body);
+    let (all, one) = ("POST /v1/boxes", "/v1/boxes/{id}");
+    let make = || request(Method::POST, "/v1/boxes", json!({"name": "holiday"})).header("idempotency-key", "a box");
+    let made = judge.send(all, make(), 201).await;
+    judge.send(all, make(), 201).await;
+    judge.send(all, request(Method::POST, "/v1/boxes", json!({})), 422).await;
+    let path = format!("/v1/boxes/{}", made["id"].as_str().expect("an id"));
+    judge.send(&format!("GET {one}"), get(&path), 200).await;
+    judge.send(&format!("GET {one}"), get("/v1/boxes/none"), 404).await;
+    judge.send("GET /v1/boxes", get("/v1/boxes?limit=1"), 200).await;
+    judge.send("GET /v1/boxes", get("/v1/boxes?cursor=x"), 422).await;
+    judge.send(&format!("PATCH {one}"), request(Method::PATCH, &path, json!({"name": "winter"})), 200).await;
+    judge.send(&format!("PATCH {one}"), request(Method::PATCH, &path, json!({"name": ""})), 422).await;
+    let (change, its_path) = ("PATCH /v1/assets/{id}", format!("/v1/assets/{asset}"));
+    judge.send(change, request(Method::PATCH, &its_path, json!({"box_id": made["id"], "filename": "b.jpg"})), 200).await;
+    judge.send(change, request(Method::PATCH, &its_path, json!({"box_id": "none"})), 422).await;
+    judge.send("GET /v1/assets/{id}", get(&format!("{its_path}?download=1")), 200).await;
+    judge.send("GET /v1/assets/{id}", get(&format!("{its_path}?download=x")), 422).await;
+    judge.send("GET /v1/assets", get("/v1/assets"), 200).await;
+    judge.send("GET /v1/assets", get("/v1/assets?limit=1"), 200).await;
+    judge.send("GET /v1/assets", get("/v1/assets?kind=x"), 422).await;
+    let remove = |query: &str| world.request(Method::DELETE, &format!("{path}{query}"));
+    judge.send(&format!("DELETE {one}"), remove("?content=x"), 422).await;
+    judge.send(&format!("DELETE {one}"), remove(""), 409).await;
+    judge.send(&format!("DELETE {one}"), remove("?content=keep"), 204).await;
+    judge.send(&format!("DELETE {one}"), remove(""), 404).await;
+    judge.send(all, make(), 410).await;
+}
+
 /// An asset, a generation that has ended, and one that has not, or has just been canceled.
 async fn erasure(judge: &mut Judge<'_>, asset: &str, done: &str, canceled: &str) {
     let world = judge.world;
@@ -308,6 +341,8 @@ async fn every_answer_is_as_described() {
     judge.send("GET /v1/account", get("/v1/account"), 200).await;
     judge.send("GET /v1/account", world.request_as("dk_nobody", Method::GET, "/v1/account"), 401).await;
     judge.send("GET /v1/models", get("/v1/models"), 200).await;
+    judge.send("GET /v1/tools", get("/v1/tools"), 200).await;
+    boxes(&mut judge, asset).await;
     administration(&mut judge).await;
     accounts(&mut judge).await;
     operators(&mut judge, failed).await;

@@ -1,6 +1,7 @@
 //! Providers, models and chains are data that can change while the product runs: live within a minute, checked as a whole, and what was
 //! accepted before ends as it began.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -147,6 +148,7 @@ async fn what_runs_at_a_removed_provider_still_ends() {
     put_well(&world, "providers/studio", &studio_manifest(&address, "one")).await;
     put_well(&world, "models/studio/landscape", &{
         let mut own = model("studio/landscape", 9);
+        own["operation"] = Value::Null;
         own["input"] = json!({ "text": "{{prompt}}" });
         own
     })
@@ -181,6 +183,13 @@ async fn what_runs_at_a_removed_provider_still_ends() {
     assert_eq!(put_well(&world, "providers/studio", &studio_manifest(&address, "one")).await, 3);
 }
 
+/// Those of the manifest that comes with the product.
+fn placeholders_models() -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("shared/catalog/providers/placeholder.json");
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("it is there")).expect("JSON");
+    manifest["models"].as_array().expect("a list").clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_built_in_provider_can_be_replaced_and_comes_back() {
     let world = World::start().await;
@@ -190,9 +199,15 @@ async fn a_built_in_provider_can_be_replaced_and_comes_back() {
     world.phase(&slow, "running").await;
     let mut own = drawing_provider("placeholder");
     own["models"] = json!([model("placeholder", 11)]);
+    // The tools have other models of it.
+    let refused = put(&world, "providers/placeholder", &own).await;
+    assert_eq!((refused.status, &refused.body["param"]), (422, &json!("analyze")), "{:?}", refused.body);
+    let mut models = placeholders_models();
+    models[0] = model("placeholder", 11);
+    own["models"] = json!(models);
     // The chain `image` hands it a width and a height.
     let refused = put(&world, "providers/placeholder", &own).await;
-    assert_eq!((refused.status, &refused.body["param"]), (422, &json!("image")), "{:?}", refused.body);
+    assert_eq!((refused.status, &refused.body["param"]), (422, &json!("create")), "{:?}", refused.body);
     for side in ["width", "height"] {
         own["models"][0]["params"]["properties"][side] = json!({ "type": "integer" });
     }
@@ -277,9 +292,15 @@ async fn a_bad_entry_is_refused_with_its_place_and_nothing_is_stored() {
             "job.nothing",
         ),
         ("providers/studio", studio("/models/0/input/text", json!("{{text}}")), 422, "models[0].input.text", "not a parameter"),
-        ("providers/replicate", drawing_provider("replicate"), 422, "image", "chain `image` would not load any more"),
+        ("providers/replicate", drawing_provider("replicate"), 422, "create", "chain `create` would not load any more"),
         ("models/acme/x", model("acme/x", 1), 422, "name", "there is no provider `acme`"),
-        ("models/stability/x", with(model("stability/x", 1), "api", json!("none")), 422, "api", "none"),
+        (
+            "models/stability/x",
+            with(with(model("stability/x", 1), "operation", Value::Null), "api", json!("none")),
+            422,
+            "api",
+            "none",
+        ),
         (
             "models/placeholder/x",
             with(model("placeholder/x", 1), "params", json!({"type": "nonsense"})),

@@ -8,7 +8,9 @@ use super::params::properties;
 use super::place::Place;
 use super::{Checked, models, params, price, providers, samples, templates};
 use crate::catalog::chain::{ChainSpec, Link};
+use crate::catalog::manifest::MediaKind;
 use crate::catalog::{Model, Params};
+use crate::generation::Finish;
 use crate::template;
 
 /// What can be said without knowing the models.
@@ -37,9 +39,32 @@ pub(super) fn alone(top: &Place<'_>, spec: &ChainSpec) -> Checked {
             }
         })?;
     }
+    for (index, link) in spec.candidates.iter().enumerate() {
+        let at = top.key("candidates").index(index);
+        for (index, name) in link.unless.iter().enumerate() {
+            if own.is_none_or(|own| !own.contains_key(name)) || models::is_certain(&spec.params, name) {
+                let at = at.key("unless").index(index);
+                return at.refuse(format!("`{name}` has to be a parameter of the chain that may be left out"));
+            }
+        }
+        if let Some(price) = &link.price {
+            price::price(&at.key("price"), price, &spec.params)?;
+        }
+    }
+    finish(&top.key("finish"), spec)?;
+    if let Some(name) = &spec.erase_inputs_unless {
+        let is_boolean =
+            |own: &Map<String, Value>| own.get(name).and_then(|param| param.get("type")) == Some(&Value::from("boolean"));
+        if !own.is_some_and(is_boolean) {
+            return top.key("erase_inputs_unless").refuse(format!("`{name}` has to be a parameter of the type `boolean`"));
+        }
+    }
+    if spec.candidates.iter().all(|link| link.stand_in) && spec.candidates.len() > 1 {
+        return top.key("candidates").refuse("are stand-ins only: somebody has to be stood in for");
+    }
     for param in own.into_iter().flat_map(Map::keys) {
         let uses = |link: &Link| template::variables(&link.params).is_ok_and(|names| names.contains(param));
-        if !spec.candidates.iter().any(uses) {
+        if spec.erase_inputs_unless.as_ref() != Some(param) && !spec.candidates.iter().any(uses) {
             return top
                 .key("params.properties")
                 .key(param)
@@ -47,6 +72,25 @@ pub(super) fn alone(top: &Place<'_>, spec: &ChainSpec) -> Checked {
         }
     }
     Ok(())
+}
+
+/// What its results have to be.
+fn finish(at: &Place<'_>, spec: &ChainSpec) -> Checked {
+    let Finish { image_format, min_chars, schema } = &spec.finish;
+    if image_format.is_some() && spec.kind != MediaKind::Image {
+        return at.key("image_format").refuse("is for images only: leave it out");
+    }
+    if min_chars.is_some() && spec.kind != MediaKind::Text {
+        return at.key("min_chars").refuse("is for texts only: leave it out");
+    }
+    match schema {
+        Some(_) if spec.kind != MediaKind::Json => at.key("schema").refuse("is for JSON only: leave it out"),
+        Some(schema) => match jsonschema::options().build(schema) {
+            Ok(_) => Ok(()),
+            Err(error) => at.key("schema").refuse(format!("is not a JSON Schema: {error}")),
+        },
+        None => Ok(()),
+    }
 }
 
 /// Every order that the chain takes has a model that can make it, and every model can make some.
@@ -65,8 +109,8 @@ pub(super) fn with_models(top: &Place<'_>, spec: &ChainSpec, models: &[Arc<Model
     for sample in &samples {
         let mut some_fit = false;
         for (index, (link, model)) in links.iter().enumerate() {
-            match own_params(link, model, sample) {
-                Ok(()) => {
+            match link.params_of(model, sample) {
+                Ok(_) => {
                     fits[index] = true;
                     some_fit = true;
                 }
@@ -89,12 +133,6 @@ pub(super) fn with_models(top: &Place<'_>, spec: &ChainSpec, models: &[Arc<Model
         }
         None => Ok(()),
     }
-}
-
-fn own_params(link: &Link, model: &Model, sample: &Map<String, Value>) -> Result<(), String> {
-    let own = template::render(&link.params, sample).map_err(|error| error.to_string())?;
-    let own = own.as_ref().and_then(Value::as_object).ok_or("its `params` are not an object")?;
-    model.params.check("", own).map(|_| ()).map_err(|wrong| format!("`{}` {}", wrong.param, wrong.detail))
 }
 
 fn checked_samples(top: &Place<'_>, spec: &ChainSpec) -> Checked<Vec<Map<String, Value>>> {

@@ -141,9 +141,10 @@ impl Given {
 }
 
 fn add_built_in_chains(catalog: &mut Catalog, given: &BTreeSet<String>) -> Checked {
-    let chains = chains("chains.json", CHAINS)?.into_iter().filter(|chain| !given.contains(&chain.name));
-    for chain in chains {
-        catalog.add_chain(chain)?;
+    for (file, text) in CHAINS {
+        for chain in chains(file, text)?.into_iter().filter(|chain| !given.contains(&chain.name)) {
+            catalog.add_chain(chain)?;
+        }
     }
     Ok(())
 }

@@ -10,6 +10,10 @@ use crate::catalog::calls::Upload;
 
 /// What a media parameter can be in a template.
 const PARTS: [&str; 9] = ["url", "data_uri", "url_or_data_uri", "base64", "file", "uploaded", "content_type", "name", "bytes"];
+/// What a media parameter says of its files.
+const FACTS: [&str; 4] = ["x-content-types", "x-max-bytes", "x-compress-over-bytes", "x-send-as"];
+/// What an image can be converted to.
+const SEND_AS: [&str; 2] = ["image/png", "image/jpeg"];
 /// Those that need the file's bytes, which an uploaded file does not have any more.
 const PARTS_WITH_BYTES: [&str; 3] = ["data_uri", "base64", "file"];
 /// Those that name an uploaded file.
@@ -36,7 +40,7 @@ pub(super) fn parameter(place: &Place<'_>, property: &Value) -> Checked {
         one(&place.key("items"), items)?;
         return facts(place, property);
     }
-    for name in ["x-content-types", "x-max-bytes"] {
+    for name in FACTS {
         if property.get(name).is_some() {
             return place.key(name).refuse("is for media only: add `\"format\": \"asset\"`, or leave it out");
         }
@@ -70,11 +74,16 @@ fn facts(place: &Place<'_>, property: &Value) -> Checked {
             }
         }
     }
-    match property.get("x-max-bytes") {
-        Some(bytes) if bytes.as_u64().is_none_or(|bytes| bytes == 0) => {
-            place.key("x-max-bytes").refuse(format!("`{bytes}` is not a size: give a whole number of bytes, 1 or more"))
+    for name in ["x-max-bytes", "x-compress-over-bytes"] {
+        if let Some(bytes) = property.get(name).filter(|bytes| bytes.as_u64().is_none_or(|bytes| bytes == 0)) {
+            return place.key(name).refuse(format!("`{bytes}` is not a size: give a whole number of bytes, 1 or more"));
         }
-        Some(_) | None => Ok(()),
+    }
+    let Some(types) = property.get("x-send-as") else { return Ok(()) };
+    let known = |word: &Value| word.as_str().is_some_and(|word| SEND_AS.contains(&word));
+    match types.as_array().filter(|types| !types.is_empty() && types.iter().all(known)) {
+        Some(_) => Ok(()),
+        None => place.key("x-send-as").refuse(format!("has to be a list of `{}`", SEND_AS.join("` or `"))),
     }
 }
 

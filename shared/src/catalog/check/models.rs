@@ -9,7 +9,7 @@ use super::calls::Slot;
 use super::params::properties;
 use super::place::Place;
 use super::{Checked, apis, media, params, price, results, samples, templates};
-use crate::catalog::manifest::{Api, HttpProvider, Manifest, ModelSpec};
+use crate::catalog::manifest::{Api, HttpProvider, Manifest, ModelSpec, Operation};
 use crate::template;
 
 /// It is a key of the table, together with other things.
@@ -33,11 +33,26 @@ pub(super) fn model(place: &Place<'_>, provider: &Manifest, spec: &ModelSpec) ->
     if let Some(cost) = &spec.cost_usd {
         price::cost_usd(&place.key("cost_usd"), cost, &spec.params)?;
     }
-    match provider.http() {
-        Some(http) => with_api(place, http, spec),
-        None if spec.api.is_some() => place.key("api").refuse("this provider has no APIs: leave it out"),
-        None => Ok(()),
+    match (provider.http(), spec.operation) {
+        (Some(http), None) => with_api(place, http, spec),
+        (Some(_), Some(_)) => place.key("operation").refuse("is for the transport `local` only: leave it out"),
+        (None, None) => place.key("operation").refuse("is missing: say what the process is to do"),
+        (None, Some(_)) if spec.api.is_some() => place.key("api").refuse("this provider has no APIs: leave it out"),
+        (None, Some(operation)) => with_operation(place, spec, operation),
     }
+}
+
+fn with_operation(place: &Place<'_>, spec: &ModelSpec, operation: Operation) -> Checked {
+    if spec.kind != operation.kind() {
+        return place.key("kind").refuse("is not what this operation makes");
+    }
+    for needed in operation.needs() {
+        if !is_certain(&spec.params, needed) {
+            let place = place.key("params.properties").key(needed);
+            return place.refuse("has to be there, `required` or with a `default`: the operation needs it");
+        }
+    }
+    Ok(())
 }
 
 /// Catalog names.

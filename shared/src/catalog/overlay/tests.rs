@@ -20,6 +20,7 @@ fn model(name: &str, aliases: &[&str]) -> Value {
         "name": name,
         "aliases": aliases,
         "kind": "image",
+        "operation": "draw",
         "price": { "credits": 3 },
         "params": {
             "type": "object",
@@ -34,7 +35,7 @@ fn provider(name: &str, models: &[Value]) -> Value {
     json!({
         "name": name,
         "version": 1,
-        "transport": "placeholder",
+        "transport": "local",
         "times": {
             "run_limit_s": 600, "unconfirmed_s": 60, "result_lifetime_s": 86400,
             "poll_first_s": 1, "poll_growth_percent": 150, "poll_max_s": 30
@@ -102,7 +103,7 @@ fn a_model_is_added_or_replaces_the_one_of_its_name() {
     assert_eq!((version("small"), version("drawing"), version("placeholder")), (Some(1), Some(4), Some(4)));
     assert!(catalog.model("placeholder/image").is_none(), "the alias of the one that was replaced");
     let candidate = catalog.model("small").expect("there").candidate(&Map::new());
-    assert_eq!((candidate.catalog_version, candidate.model_version), (1, Some(1)));
+    assert_eq!((candidate.catalog_version, candidate.model_version), (2, Some(1)));
 }
 
 #[test]
@@ -165,6 +166,7 @@ fn after_a_removal_the_built_in_provider_is_back_under_a_number_of_its_own() {
 #[test]
 fn a_model_has_to_have_what_its_api_asks_for() {
     let mut own = model("replicate/acme/x", &[]);
+    own["operation"] = Value::Null;
     own["api"] = "models".into();
     let (_, skipped) = with(&[entry(CatalogKind::Model, 1, &own)]);
     assert_eq!(skipped.len(), 1, "{skipped:#?}");

@@ -1,7 +1,7 @@
 //! Every posting of a script goes through the auditor of the simulation; what he notices, and what is charged for fewer results.
 
-use super::simulation::audit::Books;
 use super::{Event, Life, Outcome, Source, credits, decide, rules, seconds, stored_file};
+use crate::audit::Books;
 use crate::failure::{Failure, FailureClass};
 use crate::ledger::{Entry, Posting};
 
@@ -47,7 +47,7 @@ fn results_that_did_not_come_are_not_charged() {
         let mut life = life.clone();
         for event in [
             Event::Claim { key: None, holds_slot: false },
-            Event::Succeeded { attempt: 1, job: None, outcome: Outcome { sources: vec![Source::Drawing; results] } },
+            Event::Succeeded { attempt: 1, job: None, outcome: Outcome { sources: vec![Source::Local; results] } },
             Event::Stored { attempt: 1, results: vec![stored_file(); results] },
         ] {
             let decision = decide(&life.generation, &event, &rules(), life.now).expect("decided");
@@ -65,7 +65,7 @@ fn what_a_job_gives_back_ends_when_it_would_have_ended() {
     let mut life = Life::granted_in_parts(&[(5, Some(seconds(100))), (10, None)], 7, seconds(60));
     life.generation.order.price_by_results = vec![credits(2)];
     let claim = Event::Claim { key: None, holds_slot: false };
-    let succeeded = Event::Succeeded { attempt: 1, job: None, outcome: Outcome { sources: vec![Source::Drawing] } };
+    let succeeded = Event::Succeeded { attempt: 1, job: None, outcome: Outcome { sources: vec![Source::Local] } };
     let stored = Event::Stored { attempt: 1, results: vec![stored_file()] };
     let refused = Event::Failed { attempt: 1, failure: Failure::new(FailureClass::Moderated, "no"), retry_after: None };
     // What is available at the end, and how much of it ends.

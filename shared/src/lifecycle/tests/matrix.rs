@@ -9,6 +9,7 @@ const QUEUED: &str = "
     ? wait                   -> queued in line, due 60s
     ? wait retry 20s         -> queued in line, dispatch in 20s, due 80s
     ? pass_over              -> too late
+    ? prepared 1             -> stale
     ? accepted 1             -> stale
     ? accepted 0             -> stale
     ? failed 1 throttled     -> stale
@@ -31,6 +32,7 @@ const QUEUED: &str = "
     ? erase                  -> not yet
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +60s due               -> queued, dispatch in 0s, due 60s
     ? let_go                 -> failed resolved, release 7
@@ -61,6 +63,7 @@ const QUEUED_AGAIN: &str = "
     ? erase                  -> not yet
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +62s due               -> queued, dispatch in 0s, due 62s
     ? let_go                 -> failed resolved, release 7
@@ -72,6 +75,7 @@ const SUBMITTING: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> submitting, due 30s
     ? accepted 1             -> running, nudge in 10s, due 10s
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
@@ -92,6 +96,7 @@ const SUBMITTING: &str = "
     ? erase                  -> not yet
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +30s due               -> unconfirmed, due 300s
     ? let_go                 -> failed resolved, release 7
@@ -104,6 +109,7 @@ const RUNNING: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> already so
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
@@ -127,6 +133,7 @@ const RUNNING: &str = "
     ? erase                  -> not yet
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +10s due               -> already so
     ? let_go                 -> failed resolved, release 7
@@ -139,6 +146,7 @@ const UNCONFIRMED: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> running, nudge in 10s, due 10s
     ? failed 1 throttled     -> queued, dispatch in 2s, due 62s
     ? failed 1 moderated     -> failed moderated, release 7
@@ -159,6 +167,7 @@ const UNCONFIRMED: &str = "
     ? erase                  -> not yet
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +300s due              -> failed expired, release 7
     ? let_go                 -> failed resolved, release 7
@@ -172,6 +181,7 @@ const COLLECTING: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> already so
     ? failed 1 moderated     -> already so
     ? lost 1                 -> already so
@@ -191,6 +201,7 @@ const COLLECTING: &str = "
     ? erase                  -> not yet
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +60s due               -> collecting, try 0, collect, due 60s
     ? let_go                 -> failed resolved, release 7, collect, due 60s, late 1 collecting, try 0
@@ -204,6 +215,7 @@ const SUCCEEDED: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
@@ -223,6 +235,7 @@ const SUCCEEDED: &str = "
     ? erase                  -> succeeded, erasing, due 60s
     ? erased                 -> not yet
     ? erase_result           -> succeeded, 1 erased
+    ? tidied                 -> already so
     ? +9999s due             -> not yet
 
     ? let_go                 -> too late
@@ -235,6 +248,7 @@ const FAILED: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
@@ -254,6 +268,7 @@ const FAILED: &str = "
     ? erase                  -> failed moderated, erasing, due 60s
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? +9999s due             -> not yet
 
     ? let_go                 -> too late
@@ -267,6 +282,7 @@ const CANCELED: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
@@ -286,6 +302,7 @@ const CANCELED: &str = "
     ? erase                  -> canceled, erasing, due 60s
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? +9999s due             -> not yet
 
     ? let_go                 -> too late
@@ -300,6 +317,7 @@ const LATE: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
@@ -320,6 +338,7 @@ const LATE: &str = "
     ? erase                  -> not yet
     ? erased                 -> not yet
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +60s due               -> failed moderated, collect, due 60s, late 1 collecting, try 0
     ? let_go                 -> too late
@@ -345,6 +364,7 @@ const ERASING: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
@@ -364,6 +384,7 @@ const ERASING: &str = "
     ? erase                  -> already so
     ? erased                 -> failed moderated, erased, due 90s
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +60s due               -> already so
     ? let_go                 -> too late
@@ -378,6 +399,7 @@ const ERASED: &str = "
     ? claim                  -> already so
     ? wait                   -> already so
     ? pass_over              -> already so
+    ? prepared 1             -> already so
     ? accepted 1             -> too late
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
@@ -398,6 +420,7 @@ const ERASED: &str = "
     ? erased                 -> not yet
     ? +90s erased            -> failed moderated, erased
     ? erase_result           -> already so
+    ? tidied                 -> already so
     ? due                    -> not yet
     ? +90s due               -> already so
     ? let_go                 -> too late

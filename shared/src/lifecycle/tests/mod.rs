@@ -15,7 +15,8 @@ use crate::catalog::manifest::MediaKind;
 use crate::credits::Credits;
 use crate::failure::{Charge, Failure, FailureClass, Policies};
 use crate::generation::{
-    Ambiguity, AttemptResult, Candidate, Erasure, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult,
+    Ambiguity, AttemptResult, Candidate, Erasure, Finish, Generation, Input, Job, LateState, Order, Outcome, Prepared, Source,
+    State, StoredResult,
 };
 use crate::ids::{AccountId, AssetId, GenerationId};
 use crate::ledger::{Account, Entry, Note, Posting, Taken};
@@ -30,10 +31,11 @@ mod simulation;
 mod table;
 
 /// Every kind of event, by the word that scripts use for it.
-const EVENTS: [&str; 25] = [
+const EVENTS: [&str; 27] = [
     "claim",
     "wait",
     "pass_over",
+    "prepared",
     "accepted",
     "failed",
     "key_refused",
@@ -52,6 +54,7 @@ const EVENTS: [&str; 25] = [
     "erase",
     "erased",
     "erase_result",
+    "tidied",
     "due",
     "let_go",
     "bill",
@@ -74,6 +77,7 @@ fn event(word: &str, attempt: u32, details: &Details, now: Timestamp) -> Event {
         "claim" => Event::Claim { key: None, holds_slot: false },
         "wait" => Event::Wait { waiting: Some(place()), until: details.retry_after.map(|after| now + after) },
         "pass_over" => Event::PassOver,
+        "prepared" => Event::Prepared { attempt, prepared: prepared_file() },
         "accepted" => Event::Accepted { attempt, job: job.unwrap_or_else(|| provider_job(attempt)) },
         "failed" => Event::Failed { attempt, failure, retry_after: details.retry_after },
         "key_refused" => Event::KeyRefused { attempt, failure },
@@ -92,6 +96,7 @@ fn event(word: &str, attempt: u32, details: &Details, now: Timestamp) -> Event {
         "erase" => Event::EraseRequested,
         "erased" => Event::Erased,
         "erase_result" => Event::EraseResult { asset: stored_file().asset },
+        "tidied" => Event::Tidied,
         "due" => Event::Due,
         "let_go" => Event::Resolve { charge: Charge::None, note: operators_note() },
         "bill" => Event::Resolve { charge: Charge::Full, note: operators_note() },
@@ -127,7 +132,21 @@ fn provider_job(attempt: u32) -> Job {
 fn stored_file() -> StoredResult {
     let asset = AssetId::from_parts(1, [3; 10]);
     let text = Some("told by the model".to_owned());
-    StoredResult { asset, key: "results/1".into(), bytes: 9, content_type: "image/png".into(), text, erased_at: None }
+    StoredResult {
+        asset,
+        key: "results/1".into(),
+        bytes: 9,
+        content_type: "image/png".into(),
+        text,
+        media: None,
+        erased_at: None,
+    }
+}
+
+fn prepared_file() -> Prepared {
+    let input =
+        Input { asset: AssetId::from_parts(1, [4; 10]), key: "prepared/1".into(), content_type: "image/jpeg".into(), bytes: 9 };
+    Prepared { inputs: vec![input], texts: Vec::new() }
 }
 
 fn seconds(s: i64) -> SignedDuration {
@@ -192,9 +211,12 @@ impl Life {
         let order = Order {
             model: "m".into(),
             kind: MediaKind::Image,
+            box_id: None,
             params: Map::new(),
             inputs: Vec::new(),
             price_by_results: Vec::new(),
+            finish: Finish::default(),
+            erase_inputs: false,
             candidates: vec![candidate("p")],
         };
         let generation = Generation::accept(id, account, order, credits(hold), None, now, now + due_in);

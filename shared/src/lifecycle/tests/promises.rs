@@ -106,7 +106,7 @@ fn due_when_its_state_says(now: Timestamp, decision: &Decision, rules: &Rules, t
             assert!(new.due_at.is_some_and(|due| due <= latest), "{}", told());
         }
         State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => match new.erasure {
-            None => assert_eq!(new.due_at.is_some(), late, "{}", told()),
+            None => assert_eq!(new.due_at.is_some(), late || new.left_overs, "{}", told()),
             Some(Erasure::Erasing { .. }) => assert!(new.due_at.is_some() && !late, "{}", told()),
             Some(Erasure::Erased { .. }) => assert!(!late, "{}", told()),
         },

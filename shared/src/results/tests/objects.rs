@@ -25,7 +25,7 @@ async fn objects_are_put_read_and_deleted() {
 #[tokio::test]
 async fn a_presigned_put_takes_only_the_signed_type_and_size() {
     let stand = stand().await;
-    let presigned = stand.bucket.presign_put("uploads/u.png", "image/png", 1000, Duration::from_secs(60)).await.unwrap();
+    let presigned = stand.bucket.presign_put("uploads/u.png", "image/png", 1000, None, Duration::from_secs(60)).await.unwrap();
     let mut headers = presigned.headers.clone();
     headers.sort();
     assert_eq!(headers, [("content-length".into(), "1000".into()), ("content-type".into(), "image/png".into())]);

@@ -10,7 +10,7 @@ use shared::catalog::manifest::MediaKind;
 use shared::clock::Clock;
 use shared::credits::Credits;
 use shared::failure::{Failure, FailureClass};
-use shared::generation::{Ambiguity, Candidate, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult};
+use shared::generation::{Ambiguity, Candidate, Finish, Generation, Job, LateState, Order, Outcome, Source, State, StoredResult};
 use shared::idempotency::IdempotencyClaim;
 use shared::ids::{AccountId, ApiKeyId, AssetId, GenerationId};
 use shared::lifecycle::Event;
@@ -76,7 +76,8 @@ impl Story {
         let catalog = world.stack.backend.catalog().await.expect("it loads");
         // Submitting to the one may be repeated, to the other not.
         let offers = ["placeholder", "flux-schnell"].map(|name| catalog.offer(name).expect("it is built in"));
-        let candidates = offers.iter().flat_map(|offer| offer.candidates(&Map::new())).collect();
+        let candidates =
+            offers.iter().flat_map(|offer| offer.plans(&Map::new()).into_iter().map(|plan| plan.candidate)).collect();
         let mut story = Self {
             random: Random::of(seed),
             processes,
@@ -178,9 +179,12 @@ impl Story {
         let order = Order {
             model: "placeholder".to_owned(),
             kind: MediaKind::Image,
+            box_id: None,
             params: Map::new(),
             inputs: Vec::new(),
             price_by_results,
+            finish: Finish::default(),
+            erase_inputs: false,
             candidates: self.candidates[self.random.index(self.candidates.len())..].to_vec(),
         };
         let backend = &self.processes[0].backend;
@@ -296,7 +300,7 @@ impl Story {
             "failed" => Event::Failed { attempt, failure, retry_after: None },
             "key_refused" => Event::KeyRefused { attempt, failure },
             "lost" => Event::Lost { attempt, reason: Ambiguity::TimedOut },
-            "succeeded" => Event::Succeeded { attempt, job: Some(job), outcome: Outcome { sources: vec![Source::Drawing] } },
+            "succeeded" => Event::Succeeded { attempt, job: Some(job), outcome: Outcome { sources: vec![Source::Local] } },
             "provider_canceled" => Event::ProviderCanceled { attempt },
             "asking" => Event::Asking { attempt },
             "still_running" => Event::StillRunning { attempt, progress: Some(1), queue_position: None },
@@ -322,6 +326,7 @@ impl Story {
                 bytes: 9,
                 content_type: "image/png".into(),
                 text: None,
+                media: None,
                 erased_at: None,
             }
         };

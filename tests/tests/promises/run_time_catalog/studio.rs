@@ -132,13 +132,13 @@ fn params() -> Value {
 /// A provider that draws in the product's own process.
 pub(crate) fn drawing_provider(name: &str) -> Value {
     json!({
-        "name": name, "version": 1, "transport": "placeholder", "times": times(), "submit_repeat_safe": true, "models": []
+        "name": name, "version": 1, "transport": "local", "times": times(), "submit_repeat_safe": true, "models": []
     })
 }
 
 /// A model of a drawing provider.
 pub(crate) fn model(name: &str, credits: u64) -> Value {
-    json!({ "name": name, "kind": "image", "price": { "credits": credits }, "params": params() })
+    json!({ "name": name, "kind": "image", "operation": "draw", "price": { "credits": credits }, "params": params() })
 }
 
 /// A chain of one model.

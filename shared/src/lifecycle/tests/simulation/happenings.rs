@@ -37,9 +37,12 @@ impl World {
         let order = Order {
             model: "m".into(),
             kind: MediaKind::Image,
+            box_id: None,
             params: Map::from_iter([("prompt".to_owned(), json!("a fox"))]),
             inputs: Vec::new(),
             price_by_results: price,
+            finish: Finish::default(),
+            erase_inputs: false,
             candidates,
         };
         let key = *self.random.one_of(&[None, Some(operators::key(1)), Some(operators::key(1)), Some(operators::key(2))]);
@@ -173,6 +176,8 @@ impl World {
         let generation = &self.table.generations[which];
         if generation.erasure.is_some() {
             self.apply(process, which, generation.clone(), &Event::Erased);
+        } else if generation.left_overs {
+            self.apply(process, which, generation.clone(), &Event::Tidied);
         } else if let State::Running { .. } = generation.state {
             let asking = Event::Asking { attempt: generation.attempt() };
             let answers = ["still_running", "still_running", "ask_failed", "succeeded", "failed", "provider_canceled"];
@@ -195,7 +200,11 @@ impl World {
             }
             let attempt = read.attempt();
             let State::Running { .. } = read.state else {
-                let event = if read.erasure.is_some() { Event::Erased } else { Event::Due };
+                let event = match (read.erasure, read.left_overs) {
+                    (Some(_), _) => Event::Erased,
+                    (None, true) => Event::Tidied,
+                    (None, false) => Event::Due,
+                };
                 let is_done = self.apply(0, which, read, &event);
                 assert!(is_done, "due, and nothing was done: {:#?}", self.table.generations[which]);
                 continue;

@@ -12,18 +12,13 @@ use std::sync::OnceLock;
 
 use super::promises::{keeps_its_promises, landmarks};
 use super::*;
+use crate::audit::{Books, Random};
 use crate::generation::Funds;
 use crate::ids::ApiKeyId;
 use crate::ledger::{AccountChange, EntryKind, LimitsChange, Posted, Refusal, SpendingLimits};
-use audit::Books;
-use random::Random;
 
-#[allow(unreachable_pub, reason = "the crate `tests` has it too")]
-pub(super) mod audit;
 mod happenings;
 mod operators;
-#[allow(unreachable_pub, reason = "the crate `tests` has it too")]
-mod random;
 mod table;
 mod world;
 

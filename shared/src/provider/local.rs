@@ -1,5 +1,5 @@
-//! The placeholder: a provider in our own process. Its job is drawn when the result is collected, from the order alone, so that a crash
-//! at any point costs nothing but time. The prompt may ask for trouble: `[[delay=2s]]` and `[[fail]]`.
+//! Providers in our own process. Their work is done when the result is collected, from the order alone, so that a crash at any point costs
+//! nothing but time. The prompt may ask for trouble: `[[delay=2s]]` and `[[fail]]`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const READY_AT: &str = "ready_at";
 pub(super) fn submit(generation: &Generation, now: Timestamp) -> SubmitAnswer {
     let delay = asked(prompt(generation), "delay").and_then(duration).unwrap_or(SignedDuration::ZERO);
     let facts = BTreeMap::from([(READY_AT.to_owned(), (now + delay).to_string())]);
-    let job = Job { id: format!("drawing-{}", generation.attempt()), facts };
+    let job = Job { id: format!("local-{}", generation.attempt()), facts };
     let report = ask(generation, &job, now);
     SubmitAnswer::Accepted { job, report }
 }
@@ -27,7 +27,7 @@ pub(super) fn ask(generation: &Generation, job: &Job, now: Timestamp) -> Report 
     } else if asked(prompt(generation), "fail").is_some() {
         Report::Failed(Failure::new(FailureClass::ProviderFailed, "the prompt asked the placeholder to fail"))
     } else {
-        Report::Succeeded(Outcome { sources: vec![Source::Drawing] })
+        Report::Succeeded(Outcome { sources: vec![Source::Local] })
     }
 }
 
@@ -59,11 +59,6 @@ fn duration(text: &str) -> Option<SignedDuration> {
     };
     let ms = number.parse::<i64>().ok()?.checked_mul(ms_per_unit)?;
     Some(SignedDuration::from_millis(ms.min(600_000)))
-}
-
-/// The format that a drawing order asks for: `png`, `jpeg` or `webp`.
-pub fn drawing_format(generation: &Generation) -> &str {
-    params(generation).get("format").and_then(Value::as_str).unwrap_or("png")
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! A small MP4 file: one video track that shows one JPEG picture for some seconds (ISO/IEC 14496-12 and -14).
 
-use super::media::Size;
-
 /// Ticks per second of all times in the file.
 const TIMESCALE: u32 = 1_000;
 /// The 3x3 matrix that leaves pictures as they are, in fixed point.
@@ -9,8 +7,15 @@ const UNITY: [u32; 9] = [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000
 /// `und`, three letters of five bits each.
 const UNDETERMINED: u16 = 0x55c4;
 
-/// An MP4 of `jpeg`, a picture of that size (below 65536 pixels a side), shown for `seconds`.
-pub(super) fn mp4(jpeg: &[u8], size: Size, seconds: u32) -> Vec<u8> {
+#[derive(Clone, Copy)]
+struct Size {
+    width: u32,
+    height: u32,
+}
+
+/// An MP4 of `jpeg`, a picture of that size (below 65536 pixels a side), shown for `seconds`. Not every player knows JPEG in MP4.
+pub fn still(jpeg: &[u8], width: u32, height: u32, seconds: u32) -> Vec<u8> {
+    let size = Size { width, height };
     let kind = boxed(b"ftyp", &[&b"mp42"[..], &be32(0), b"isom", b"mp42"].concat());
     let data = boxed(b"mdat", jpeg);
     // The sample lies after the header of `mdat`, which follows `ftyp`.
@@ -129,7 +134,7 @@ mod tests {
     #[test]
     fn video_is_a_whole_mp4_whose_sample_is_the_picture() {
         let picture = [&[0xff, 0xd8, 0xff][..], &[7; 500]].concat();
-        let video = mp4(&picture, Size::new(640, 360), 6);
+        let video = still(&picture, 640, 360, 6);
         assert_eq!(infer::get(&video).unwrap().mime_type(), "video/mp4");
         let tree = "moov(mvhd trak(tkhd mdia(mdhd hdlr minf(vmhd dinf(dref) stbl(stsd stts stsc stsz stco)))))";
         assert_eq!(boxes(&video), ["ftyp", "mdat", tree]);

@@ -1,13 +1,22 @@
 //! An auditor who trusts nobody: it reads an account's entries only, by what each kind means, and says what must be in the account.
 //!
-//! Used by the simulation here and, on the real table, by the crate `tests`.
+//! No function uses it. It judges the simulated histories of `lifecycle` and, in the crate `tests`, those of the real table, and panics at
+//! the first thing that does not fit.
+
+mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Account, ApiKeyId, Credits, Entry, EntryKind, Generation, GenerationId, SpendingLimits, State};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+
+use crate::credits::Credits;
+use crate::generation::{Generation, State};
+use crate::ids::{ApiKeyId, GenerationId};
+use crate::ledger::{Account, Entry, EntryKind, SpendingLimits};
+
+pub use random::Random;
 
 /// What the entries read so far add up to.
 #[derive(Debug, Default)]

@@ -1,0 +1,11 @@
+//! The Lambda function `organize`.
+
+use lambda_http::{Error, Request, service_fn};
+use shared::backend::Backend;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    shared::logs::init();
+    let backend = Backend::from_env().await?;
+    lambda_http::run(service_fn(async |request: Request| Ok::<_, Error>(organize::handle(&backend, request).await))).await
+}

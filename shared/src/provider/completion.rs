@@ -1,0 +1,103 @@
+//! A text from a language model in passing: a translation, a style, a document put right. It is asked for on the way to something else, so
+//! it is waited for shortly, nothing is stored, and whoever asks can go on without it.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::inputs::Files;
+use super::{Provider, provider_keys};
+use crate::backend::Backend;
+use crate::outcome::{Found, Report, SubmitAnswer};
+
+/// The longest wait for one model, in seconds.
+const TIMEOUT_S: u32 = 25;
+/// The longest wait for all of them.
+const LIMIT: Duration = Duration::from_secs(50);
+/// The longest text that is taken, in bytes.
+const MAX_BYTES: usize = 200_000;
+
+/// What a language model is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct TextOrder<'a> {
+    /// What holds for the whole answer.
+    pub system: &'a str,
+    /// What it is about.
+    pub prompt: &'a str,
+}
+
+/// What it answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    pub text: String,
+    /// The model's catalog name.
+    pub by: String,
+}
+
+/// Asks the configured text model, or those of a chain one after the other. None: there is none, or none answered.
+pub async fn complete(backend: &Backend, order: TextOrder<'_>) -> Option<Completion> {
+    match tokio::time::timeout(LIMIT, first_answer(backend, order)).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            tracing::warn!("no text model answered in time");
+            None
+        }
+    }
+}
+
+async fn first_answer(backend: &Backend, order: TextOrder<'_>) -> Option<Completion> {
+    let name = backend.config.text_model.as_deref()?;
+    let catalog = backend.catalog().await.ok()?;
+    let Some(offer) = catalog.offer(name) else {
+        tracing::error!(name, "`TEXT_MODEL` is no model of the catalog");
+        return None;
+    };
+    let mut params = Map::new();
+    params.insert("prompt".to_owned(), Value::from(order.prompt));
+    params.insert("system_prompt".to_owned(), Value::from(order.system));
+    let params = match offer.params().check("", &params) {
+        Ok(params) => params,
+        Err(wrong) => {
+            tracing::warn!(name, param = wrong.param, detail = wrong.detail, "the text model cannot be asked this");
+            return None;
+        }
+    };
+    for plan in offer.plans(&params).into_iter().filter(|plan| !plan.stand_in) {
+        let Some(model) = catalog.model_by_name(&plan.candidate.model) else { continue };
+        let Some((_, key)) = provider_keys(backend, &model.provider).await.unwrap_or_default().into_iter().next() else {
+            continue;
+        };
+        let provider = Provider { backend, model: model.clone(), key: Some(key) };
+        let own = plan.candidate.params.unwrap_or_else(|| params.clone());
+        match provider.answer(own).await {
+            Ok(text) => return Some(Completion { text, by: model.spec.name.clone() }),
+            Err(why) => tracing::warn!(model = model.spec.name, why, "a text model did not answer"),
+        }
+    }
+    None
+}
+
+impl Provider<'_> {
+    /// The text of a model that answers at once.
+    async fn answer(&self, params: Map<String, Value>) -> Result<String, String> {
+        let remote = self.remote().filter(|remote| remote.api.poll.is_none());
+        let remote = remote.ok_or("it does not answer at once")?;
+        let variables = self.rendered(remote, params.clone(), params, None).map_err(|failure| failure.message)?;
+        let mut call = remote.api.submit.call.clone();
+        call.timeout_s = call.timeout_s.min(TIMEOUT_S);
+        let reply = self.call(remote, self.backend.outbound.api(), &call, &variables, &Files::new()).await;
+        match remote.reader().submit(&reply.map_err(super::CallError::why)?) {
+            SubmitAnswer::Done(Report::Succeeded(delivery)) => delivery
+                .into_iter()
+                .find_map(|found| match found {
+                    Found::Text(text) if text.len() <= MAX_BYTES && !text.trim().is_empty() => Some(text),
+                    Found::Text(_) | Found::Link { .. } | Found::Bytes(_) => None,
+                })
+                .ok_or_else(|| "it answered without a text".to_owned()),
+            SubmitAnswer::Done(Report::Failed(failure)) | SubmitAnswer::Refused { failure, .. } => Err(failure.message),
+            SubmitAnswer::Done(_) | SubmitAnswer::Accepted { .. } | SubmitAnswer::Lost(_) => {
+                Err("its answer cannot be understood".to_owned())
+            }
+        }
+    }
+}
