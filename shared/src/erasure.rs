@@ -63,7 +63,9 @@ pub async fn erase_asset(backend: &Backend, asset: Asset) -> Result<(), EraseErr
     }
     let due_at = match asset.source {
         AssetSource::Generated | AssetSource::Derived => {
-            backend.bucket.delete(&asset.key).await?;
+            // With what it was converted from, if that is still there.
+            let stem = asset.key.rsplit_once('.').map_or(asset.key.as_str(), |(stem, _)| stem);
+            backend.bucket.delete_all(&format!("{stem}.")).await?;
             None
         }
         AssetSource::Uploaded => {

@@ -31,7 +31,7 @@ pub use callback::Callback;
 pub use customer::Customer;
 pub use process::Process;
 pub use shared::audit::{Books, Random};
-pub use wire::{Fault, Wire};
+pub use wire::{Fault, Wire, with_each_call_cut};
 
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use shared::backend::Backend;
 use shared::draw::Format;
 use shared::generation::Generation;
 use shared::media;
-use shared::results::Stored;
+use shared::results::{Head, StoreError, Stored};
 
 /// The largest picture that is converted, in bytes.
 const MAX_BYTES: u64 = 100_000_000;
@@ -23,14 +23,25 @@ pub(super) async fn finished(backend: &Backend, generation: &Generation, stored:
 }
 
 async fn converted(backend: &Backend, stored: &Stored, format: Format, key_stem: &str) -> Result<Stored, String> {
-    let picture = backend.bucket.get(&stored.key, MAX_BYTES).await.map_err(|error| error.to_string())?;
+    let key = format!("{key_stem}.{}", format.extension());
+    let picture = match backend.bucket.get(&stored.key, MAX_BYTES).await {
+        Ok(picture) => picture,
+        // A worker that died after it had converted it, before that was written down.
+        Err(StoreError::NotFound { .. }) => return done_before(backend, key).await,
+        Err(error) => return Err(error.to_string()),
+    };
     let converting = tokio::task::spawn_blocking(move || media::convert(&picture, format.into()));
     let bytes = converting.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    let key = format!("{key_stem}.{}", format.extension());
     let put = backend.bucket.put(&key, bytes, format.content_type()).await.map_err(|error| error.to_string())?;
-    // What it was made of is not the result; under the results' prefix it goes with them at the latest.
+    // What it was made of is not the result; what cannot be deleted goes with it, since both have one stem.
     if let Err(error) = backend.bucket.delete(&stored.key).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "a converted result's original was not deleted");
     }
     Ok(put)
+}
+
+async fn done_before(backend: &Backend, key: String) -> Result<Stored, String> {
+    let head = backend.bucket.head(&key).await.map_err(|error| error.to_string())?;
+    let Head { bytes, content_type } = head.ok_or("neither the picture nor the converted one is there")?;
+    Ok(Stored { key, bytes, content_type })
 }

@@ -17,6 +17,7 @@ use shared::messages::{Message, Outgoing};
 use shared::outcome::{Report, SubmitAnswer};
 use shared::pool::PoolChange;
 use shared::provider::Provider;
+use shared::store::StoreError;
 
 /// Between the tries to write a provider's answer down; with the tries themselves shorter than the function's time-out allows.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
@@ -48,8 +49,16 @@ pub async fn handle(backend: &Backend, event: SqsEvent) -> SqsBatchResponse {
 async fn dispatch(backend: &Backend, id: GenerationId) -> Result<(), Error> {
     let Some(claimed) = claim(backend, id).await? else { return Ok(()) };
     let attempt = claimed.attempt();
-    let provider = Provider::of(backend, &claimed, attempt).await?;
-    let Some(claimed) = prepared(backend, &provider, claimed).await? else { return Ok(()) };
+    let ready = match Provider::of(backend, &claimed, attempt).await {
+        Ok(provider) => prepared(backend, &provider, claimed).await.map(|claimed| (provider, claimed)),
+        Err(error) => Err(Unsent::of(claimed, &error)),
+    };
+    let (provider, claimed) = match ready {
+        Ok(ready) => ready,
+        Err(Unsent { claimed, failure }) => {
+            return write_down(backend, claimed, &Event::Failed { attempt, failure, retry_after: None }).await;
+        }
+    };
     let answer = provider.submit(&claimed, backend.now()).await;
     let event = event(attempt, &answer);
     if let Event::Failed { failure, .. } = &event
@@ -68,25 +77,40 @@ async fn dispatch(backend: &Backend, id: GenerationId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes ready what the provider needs otherwise than it was ordered, and writes that down. None: it cannot be, or took too long; nothing was
-/// sent, so another attempt may follow.
-async fn prepared(backend: &Backend, provider: &Provider<'_>, claimed: Generation) -> Result<Option<Generation>, Error> {
+/// Makes ready what the provider needs otherwise than it was ordered, and writes that down. What to write when it cannot be done: nothing was
+/// sent for certain, so another attempt may follow.
+async fn prepared(backend: &Backend, provider: &Provider<'_>, claimed: Generation) -> Result<Generation, Unsent> {
     let attempt = claimed.attempt();
-    let not_sent = |failure| Event::Failed { attempt, failure, retry_after: None };
-    let (claimed, event) = match provider.prepare(&claimed).await {
-        Ok(None) => return Ok(Some(claimed)),
-        Ok(Some(prepared)) => match backend.apply(claimed, &Event::Prepared { attempt, prepared }).await? {
-            Applied::Changed(claimed) => return Ok(Some(*claimed)),
-            Applied::Unchanged(claimed, _) => {
-                let failure =
-                    Failure::new(FailureClass::Unavailable, "it took too long to make the order ready for the provider");
-                (*claimed, not_sent(failure))
-            }
-        },
-        Err(failure) => (claimed, not_sent(failure)),
+    let prepared = match provider.prepare(&claimed).await {
+        Ok(None) => return Ok(claimed),
+        Ok(Some(prepared)) => prepared,
+        Err(failure) => return Err(Unsent { claimed, failure }),
     };
-    write_down(backend, claimed, &event).await?;
-    Ok(None)
+    match backend.apply(claimed.clone(), &Event::Prepared { attempt, prepared }).await {
+        Ok(Applied::Changed(claimed)) if claimed.cancel_requested_at.is_none() => Ok(*claimed),
+        Ok(Applied::Changed(claimed)) => {
+            let failure = Failure::new(FailureClass::Canceled, "it was canceled before the provider was asked");
+            Err(Unsent { claimed: *claimed, failure })
+        }
+        Ok(Applied::Unchanged(claimed, _)) => {
+            let message = "it took too long to make the order ready for the provider";
+            Err(Unsent { claimed: *claimed, failure: Failure::new(FailureClass::Unavailable, message) })
+        }
+        Err(error) => Err(Unsent::of(claimed, &error)),
+    }
+}
+
+/// A claim that came to nothing before anything was sent.
+struct Unsent {
+    claimed: Generation,
+    failure: Failure,
+}
+
+impl Unsent {
+    fn of(claimed: Generation, error: &StoreError) -> Self {
+        tracing::warn!(error = error as &dyn std::error::Error, generation = %claimed.id, "the table is in trouble; nothing was sent");
+        Self { claimed, failure: Failure::new(FailureClass::Unavailable, "the order could not be made ready for the provider") }
+    }
 }
 
 /// Claims the generation if it is its turn; otherwise it waits, or goes to the next provider of its chain.

@@ -65,7 +65,8 @@ impl Wanted {
             };
             return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("params"));
         };
-        let price = first.price.as_ref().unwrap_or(offer.price()).clone();
+        let priced = first_that_can_be_asked(backend, &catalog, &plans).await.unwrap_or(first);
+        let price = priced.price.as_ref().unwrap_or(offer.price()).clone();
         let candidates = plans.into_iter().map(|plan| plan.candidate).collect();
         Ok(Self { offer, only, params, candidates, price })
     }
@@ -139,12 +140,17 @@ async fn without_needless_stand_ins(backend: &Backend, catalog: &Catalog, plans:
     if plans.iter().all(|plan| plan.stand_in) || !plans.iter().any(|plan| plan.stand_in) {
         return plans;
     }
-    for plan in plans.iter().filter(|plan| !plan.stand_in) {
+    let (stand_ins, others): (Vec<Plan>, Vec<Plan>) = plans.into_iter().partition(|plan| plan.stand_in);
+    if first_that_can_be_asked(backend, catalog, &others).await.is_some() { others } else { stand_ins }
+}
+
+/// The first whose provider has a key, or needs none. Keys that cannot be read at this moment are keys.
+async fn first_that_can_be_asked<'p>(backend: &Backend, catalog: &Catalog, plans: &'p [Plan]) -> Option<&'p Plan> {
+    for plan in plans {
         let Some(provider) = catalog.provider(&plan.candidate.provider) else { continue };
-        // Keys that cannot be read at this moment are keys.
         if provider.http().is_none() || provider_keys(backend, provider).await.map_or(true, |keys| !keys.is_empty()) {
-            return plans.into_iter().filter(|plan| !plan.stand_in).collect();
+            return Some(plan);
         }
     }
-    plans.into_iter().filter(|plan| plan.stand_in).collect()
+    None
 }

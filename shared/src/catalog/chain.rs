@@ -56,7 +56,7 @@ pub struct Link {
     /// Parameters of the chain that it cannot honour: it is left out when one of them is given.
     #[serde(default)]
     pub unless: Vec<String>,
-    /// What an order costs that it is the first to be asked for; the chain's price when it is not said.
+    /// What an order costs of which it is the first that can be asked; the chain's price when it is not said.
     #[serde(default)]
     pub price: Option<Price>,
     /// It is taken only where no other candidate can be asked, because none has a key: so that the chain can be tried.

@@ -10,10 +10,6 @@ use super::{Provider, provider_keys};
 use crate::backend::Backend;
 use crate::outcome::{Found, Report, SubmitAnswer};
 
-/// The longest wait for one model, in seconds.
-const TIMEOUT_S: u32 = 25;
-/// The longest wait for all of them.
-const LIMIT: Duration = Duration::from_secs(50);
 /// The longest text that is taken, in bytes.
 const MAX_BYTES: usize = 200_000;
 
@@ -24,6 +20,8 @@ pub struct TextOrder<'a> {
     pub system: &'a str,
     /// What it is about.
     pub prompt: &'a str,
+    /// The longest wait, whoever is asked.
+    pub limit: Duration,
 }
 
 /// What it answered.
@@ -36,7 +34,7 @@ pub struct Completion {
 
 /// Asks the configured text model, or those of a chain one after the other. None: there is none, or none answered.
 pub async fn complete(backend: &Backend, order: TextOrder<'_>) -> Option<Completion> {
-    match tokio::time::timeout(LIMIT, first_answer(backend, order)).await {
+    match tokio::time::timeout(order.limit, first_answer(backend, order)).await {
         Ok(answer) => answer,
         Err(_) => {
             tracing::warn!("no text model answered in time");
@@ -83,9 +81,8 @@ impl Provider<'_> {
         let remote = self.remote().filter(|remote| remote.api.poll.is_none());
         let remote = remote.ok_or("it does not answer at once")?;
         let variables = self.rendered(remote, params.clone(), params, None).map_err(|failure| failure.message)?;
-        let mut call = remote.api.submit.call.clone();
-        call.timeout_s = call.timeout_s.min(TIMEOUT_S);
-        let reply = self.call(remote, self.backend.outbound.api(), &call, &variables, &Files::new()).await;
+        let call = &remote.api.submit.call;
+        let reply = self.call(remote, self.backend.outbound.api(), call, &variables, &Files::new()).await;
         match remote.reader().submit(&reply.map_err(super::CallError::why)?) {
             SubmitAnswer::Done(Report::Succeeded(delivery)) => delivery
                 .into_iter()

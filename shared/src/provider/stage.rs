@@ -21,6 +21,9 @@ const MAX_NOTE_BYTES: u64 = 1024 * 1024;
 /// Between the tries to store what a paid answer carried.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
 
+/// The longest wait for a document that is put right.
+const REPAIR_LIMIT: Duration = Duration::from_secs(60);
+
 /// Why a delivery is not in the bucket.
 enum NotKept {
     /// It is not what was ordered.
@@ -121,7 +124,8 @@ impl Provider<'_> {
         };
         let Some(question) = finished::repair(text, kind, finish, &mistake) else { return Err(mistake) };
         tracing::info!(generation = %generation.id, mistake, "a document is put right");
-        let answer = complete(self.backend, TextOrder { system: &question.system, prompt: &question.prompt }).await;
+        let answer =
+            complete(self.backend, TextOrder { system: &question.system, prompt: &question.prompt, limit: REPAIR_LIMIT }).await;
         answer.and_then(|answer| finished::text(&answer.text, kind, finish).ok()).ok_or(mistake)
     }
 

@@ -120,6 +120,10 @@ impl Lab {
         for (nth, fault, run) in &runs {
             let id = run.end.id.to_string();
             assert_eq!(self.look(run.end.id).await.state, run.end.state, "{fault:?} {nth}: changed after its end");
+            for result in run.end.results() {
+                let object = self.world.stack.backend.bucket.head(&result.key).await.expect("the bucket answers");
+                assert!(object.is_some(), "{fault:?} {nth}: a result is lost, {result:?}");
+            }
             let closing = closings[&id];
             assert_eq!(closing.charged + closing.released, closing.held, "{fault:?} {nth}");
             let taken =
@@ -144,6 +148,27 @@ async fn a_job_survives_the_loss_of_any_call_to_the_table() {
 async fn a_placeholder_job_survives_the_loss_of_any_call_to_the_table() {
     let order = json!({"model": "placeholder", "params": {"prompt": "a fox", "width": 64, "height": 64}});
     Lab::new(order).await.cut_every_call("none").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_made_ready_first_survives_the_loss_of_any_call_to_the_table() {
+    let order = json!({"tool": "create", "model": "seedream", "params": {"prompt": "лиса [[delay=100ms]]"}});
+    Lab::new(order).await.cut_every_call("fal").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_converted_result_survives_the_loss_of_any_call_to_the_table() {
+    let lab = Lab::new(json!({"model": "print", "params": {"prompt": "a fox"}})).await;
+    let prompt = json!({"type": "string", "minLength": 1, "maxLength": 100});
+    // Its result comes inside the answer: there is no second copy to convert.
+    let chain = json!({
+        "name": "print", "version": 1, "kind": "image", "price": {"credits": 10}, "finish": {"image_format": "jpeg"},
+        "params": {"type": "object", "additionalProperties": false, "required": ["prompt"], "properties": {"prompt": prompt}},
+        "candidates": [{"model": "openai/gpt-image-2.6-flare", "params": {"prompt": "{{prompt}}", "width": 1024, "height": 1024}}],
+    });
+    let put = lab.world.request(reqwest::Method::PUT, "/v1/admin/chains/print").json(&chain);
+    assert_eq!(lab.world.send(put).await.status, 200);
+    lab.cut_every_call("openai").await;
 }
 
 /// Worlds that follow each other on the same folder, port and clock.

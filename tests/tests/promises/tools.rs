@@ -56,6 +56,11 @@ impl Media {
                 json!({"image": photo, "text": "Кофе ☕\nкаждое утро", "wishes": "крупный белый текст снизу"}),
                 "local/add-text",
             ),
+            (
+                "add_text",
+                json!({"image": photo, "text": "Кофе", "style": {"size": 40, "plate": {"color": "black", "opacity_percent": 50}}}),
+                "local/add-text",
+            ),
             ("face_swap", json!({"source_face": portrait, "target_photo": photo}), "wavespeed/wavespeed-ai/image-face-swap"),
             ("upscale", json!({"image": photo}), "fal/fal-ai/recraft/upscale/crisp"),
             ("animate", json!({"image": photo, "duration": 10}), "minimax/MiniMax-Hailuo-2.3"),
