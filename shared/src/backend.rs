@@ -20,6 +20,7 @@ use crate::ids::{AccountId, ApiKeyId, GenerationId};
 use crate::lifecycle::{self, Event, Unchanged};
 use crate::live_catalog::LiveCatalog;
 use crate::messages::Outgoing;
+use crate::metrics::{self, Metrics, Sample};
 use crate::pool::PoolChange;
 use crate::provider::jwks::KeySets;
 use crate::queue::Queue;
@@ -40,6 +41,7 @@ pub struct Backend {
     pub outbound: Outbound,
     pub key_sets: KeySets,
     pub health: HealthMemory,
+    pub metrics: Metrics,
 }
 
 /// Why a function cannot start.
@@ -89,10 +91,12 @@ impl Backend {
             secrets = secrets.with_secrets_manager(aws_sdk_secretsmanager::Client::new(&sdk), id);
         }
         let live_catalog = LiveCatalog::new(catalog, store.clone(), clock.clone());
-        Self::assemble(live_catalog, config, store, bucket, queue, secrets, clock)
+        let metrics = Metrics::lines(&config.metrics_namespace);
+        let backend = Self::assemble(live_catalog, config, store, bucket, queue, secrets, clock)?;
+        Ok(Self { metrics, ..backend })
     }
 
-    /// From its parts.
+    /// From its parts; its metrics are sums in memory.
     pub fn assemble(
         live_catalog: LiveCatalog,
         config: Config,
@@ -115,6 +119,7 @@ impl Backend {
             outbound,
             key_sets: KeySets::default(),
             health: HealthMemory::default(),
+            metrics: Metrics::memory(),
         })
     }
 
@@ -122,6 +127,11 @@ impl Backend {
     pub fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// Counts something.
+    pub fn measure(&self, samples: &[Sample]) {
+        self.metrics.put(samples, self.now());
     }
 
     /// Ten bytes for a new id.
@@ -199,6 +209,7 @@ impl Backend {
             let (id, account, cost) = (generation.id, generation.account, generation.hold.get());
             let dispatch = lifecycle::Send::Dispatch { after: SignedDuration::ZERO };
             self.send_or_leave_to_the_poll(&Outgoing::of(dispatch, id, account, generation.created_at)).await;
+            self.measure(&[Sample::count(metrics::ACCEPTED, &[("Model", &generation.order.model)])]);
             tracing::info!(generation = %id, %account, model = generation.order.model, cost, "accepted");
         }
         Ok(accepted)
@@ -259,6 +270,7 @@ impl Backend {
             match self.store.commit(&decision, &changes, by_hand, now).await {
                 Ok(()) => {
                     report(&generation, &decision.next, &rules);
+                    self.measure(&metrics::of_step(&generation, &decision.next, &rules, now));
                     for send in &decision.send {
                         self.send_or_leave_to_the_poll(&Outgoing::of(*send, generation.id, generation.account, now)).await;
                     }

@@ -20,6 +20,7 @@ pub struct Config {
     /// `BUCKET_NAME`.
     pub bucket: String,
     queues: [String; 3],
+    dead_letters: [Option<String>; 3],
     /// `PUBLIC_URL`: where providers reach us, without a trailing slash. None: no callbacks, everything is polled.
     pub public_url: Option<String>,
     /// `DUE_SHARDS`: partitions of the due index; the same everywhere, and never less than before.
@@ -44,6 +45,8 @@ pub struct Config {
     pub starting_credits: Credits,
     /// `TEXT_MODEL`: the model or chain that translates prompts and puts documents right. None: empty, nobody does.
     pub text_model: Option<String>,
+    /// `METRICS_NAMESPACE`: under which name CloudWatch keeps this deployment's metrics.
+    pub metrics_namespace: String,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
     /// `SECRETS_ID`: the secret of Secrets Manager that holds them.
@@ -102,6 +105,8 @@ impl Config {
             table: env.needed("TABLE_NAME")?,
             bucket: env.needed("BUCKET_NAME")?,
             queues: [env.needed("DISPATCH_QUEUE_URL")?, env.needed("COLLECT_QUEUE_URL")?, env.needed("POLL_QUEUE_URL")?],
+            dead_letters: ["DISPATCH_DEAD_LETTERS_URL", "COLLECT_DEAD_LETTERS_URL", "POLL_DEAD_LETTERS_URL"]
+                .map(|name| env.optional(name)),
             public_url: env.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
             due_shards: env.number("DUE_SHARDS", 4)?,
             upload_expires: Duration::from_secs(env.number("UPLOAD_EXPIRES_SECONDS", 900)?),
@@ -123,6 +128,7 @@ impl Config {
             requests_per_second: env.optional_number("REQUESTS_PER_SECOND")?.filter(|rate| *rate > 0),
             starting_credits: env.credits("STARTING_CREDITS", 30)?,
             text_model: env.optional("TEXT_MODEL"),
+            metrics_namespace: env.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Darkroom".to_owned()),
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
             secrets_id: env.optional("SECRETS_ID"),
             base_urls,
@@ -142,6 +148,17 @@ impl Config {
             QueueName::Dispatch => &self.queues[0],
             QueueName::Collect => &self.queues[1],
             QueueName::Poll => &self.queues[2],
+        }
+    }
+
+    /// The URL of the queue for messages of this one that failed again and again: `DISPATCH_DEAD_LETTERS_URL`, and so on. None: this function
+    /// was not told.
+    pub fn dead_letters_url(&self, queue: QueueName) -> Option<&str> {
+        let [dispatch, collect, poll] = &self.dead_letters;
+        match queue {
+            QueueName::Dispatch => dispatch.as_deref(),
+            QueueName::Collect => collect.as_deref(),
+            QueueName::Poll => poll.as_deref(),
         }
     }
 

@@ -25,11 +25,10 @@ const MAX_REMEMBERED: usize = 1_000;
 
 /// The catalog of a process. Clones share what was read.
 #[derive(Clone)]
-pub struct LiveCatalog(Arc<Shared>);
+pub struct LiveCatalog(Arc<Shared>, Store);
 
 struct Shared {
     built_in: Arc<Catalog>,
-    store: Store,
     clock: Clock,
     known: Mutex<Option<Known>>,
     /// Held while the table is read: one reads, the others are served what was known before.
@@ -53,14 +52,19 @@ type Version = (String, u32, Option<u32>);
 impl LiveCatalog {
     /// Over what comes with the product.
     pub fn new(built_in: Catalog, store: Store, clock: Clock) -> Self {
-        Self(Arc::new(Shared {
+        let shared = Shared {
             built_in: Arc::new(built_in),
-            store,
             clock,
             known: Mutex::default(),
             reading: AsyncMutex::default(),
             old: Mutex::default(),
-        }))
+        };
+        Self(Arc::new(shared), store)
+    }
+
+    /// The same catalog, with the same memory, read by another store: another function in one process.
+    pub fn over(&self, store: Store) -> Self {
+        Self(Arc::clone(&self.0), store)
     }
 
     /// What comes with the product.
@@ -99,7 +103,7 @@ impl LiveCatalog {
 
     async fn read(&self) -> Result<Arc<Catalog>, StoreError> {
         let now = self.0.clock.now();
-        let entries = self.0.store.catalog_entries().await;
+        let entries = self.1.catalog_entries().await;
         let known = lock(&self.0.known).clone();
         let next = match (entries, known) {
             (Ok(entries), Some(known)) if *known.entries == entries => Known { until: now + KEEP, ..known },
@@ -181,7 +185,7 @@ impl LiveCatalog {
             return Ok(Some(Arc::clone(own)));
         }
         let built_in = self.0.built_in.provider(name);
-        Ok(match self.0.store.catalog_version(CatalogKind::Provider, name, version).await? {
+        Ok(match self.1.catalog_version(CatalogKind::Provider, name, version).await? {
             // What comes with the product was back under this number.
             Some(entry) if entry.removed => built_in.map(|own| Arc::new(Manifest { version, ..Manifest::clone(own) })),
             Some(entry) => loads(name, overlay::old_manifest(name, &entry.body)).map(|own| Arc::new(Manifest { version, ..own })),
@@ -190,7 +194,7 @@ impl LiveCatalog {
     }
 
     async fn old_spec(&self, name: &str, version: u32) -> Result<Option<ModelSpec>, StoreError> {
-        let entry = self.0.store.catalog_version(CatalogKind::Model, name, version).await?.filter(|entry| !entry.removed);
+        let entry = self.1.catalog_version(CatalogKind::Model, name, version).await?.filter(|entry| !entry.removed);
         Ok(entry.and_then(|entry| loads(name, overlay::model_spec(name, &entry.body))))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use local::permissions::Refusals;
 use local::simulators::Journal;
 use local::stack::{Options, Stack};
 use serde_json::Value;
@@ -43,6 +44,19 @@ pub struct World {
     pub developer: Customer,
     /// Where it keeps everything; none: in memory.
     pub data: Option<PathBuf>,
+    _within_its_rights: WithinItsRights,
+}
+
+/// No test passes in which a function made a call that its policy in template.yaml does not grant.
+struct WithinItsRights(Refusals);
+
+impl Drop for WithinItsRights {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let refused = self.0.all();
+            assert!(refused.is_empty(), "not granted: {refused:#?}");
+        }
+    }
 }
 
 impl Deref for World {
@@ -152,7 +166,8 @@ impl World {
             }
         };
         let developer = Customer::new(stack.api.clone(), stack.account, stack.api_key.clone());
-        Self { stack, wire, developer, data: setting.data }
+        let rights = WithinItsRights(stack.refusals.clone());
+        Self { stack, wire, developer, data: setting.data, _within_its_rights: rights }
     }
 
     /// Lets the clock jump, and with it everything that waits for it: delayed messages, leases, the minute's tick.

@@ -208,7 +208,8 @@ async fn put_asset(world: &World, content_type: &str, file: Vec<u8>) -> String {
     let (unix_ms, random) = backend.id_parts();
     let id = AssetId::from_parts(unix_ms, random);
     let announced = Asset::announced(id, world.account, content_type.to_owned(), file.len() as u64, SignedDuration::ZERO);
-    let asset = Asset { status: AssetStatus::Ready, expires_at: None, due_at: None, ..announced };
+    let key = format!("media/{}/{id}/video.mp4", world.account);
+    let asset = Asset { status: AssetStatus::Ready, expires_at: None, due_at: None, key, ..announced };
     backend.bucket.put(&asset.key, file, content_type).await.expect("stored");
     backend.store.put_asset(&asset, None).await.expect("filed");
     id.to_string()
