@@ -15,11 +15,16 @@ from samtranslator.yaml_helper import yaml_parse  # noqa: E402
 BUILT = "s3://built/code.zip"
 
 
+def value(declared):
+    default = declared.get("Default", "x" * 32)
+    return default.split(",") if declared["Type"] == "CommaDelimitedList" else default
+
+
 def main(path):
     with open(path, encoding="utf-8") as file:
         template = yaml_parse(file)
     template["Globals"]["Function"]["CodeUri"] = BUILT
-    parameters = {name: declared.get("Default", "x" * 32) for name, declared in template["Parameters"].items()}
+    parameters = {name: value(declared) for name, declared in template["Parameters"].items()}
     json.dump(transform(template, parameters, None), sys.stdout, indent=2)
 
 
