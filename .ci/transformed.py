@@ -16,16 +16,19 @@ BUILT = "s3://built/code.zip"
 
 
 def value(declared):
+    """What CloudFormation hands to the transform, where nothing else is given."""
     default = declared.get("Default", "x" * 32)
     return default.split(",") if declared["Type"] == "CommaDelimitedList" else default
 
 
-def main(path):
-    with open(path, encoding="utf-8") as file:
-        template = yaml_parse(file)
-    template["Globals"]["Function"]["CodeUri"] = BUILT
+def transformed(text, code=BUILT):
+    """The template as plain CloudFormation; `code` is where its functions' code lies."""
+    template = yaml_parse(text)
+    template["Globals"]["Function"]["CodeUri"] = code
     parameters = {name: value(declared) for name, declared in template["Parameters"].items()}
-    json.dump(transform(template, parameters, None), sys.stdout, indent=2)
+    return transform(template, parameters, None)
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    with open(sys.argv[1], encoding="utf-8") as file:
+        json.dump(transformed(file.read()), sys.stdout, indent=2)
