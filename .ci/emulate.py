@@ -226,4 +226,4 @@ def main(program, sam):
             emulator.stop()
 
 
-main(*sys.argv[1:])
+main(*map(os.path.abspath, sys.argv[1:]))

@@ -15,6 +15,8 @@ from transformed import transformed
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HTTP_LIMIT_S = 29
+# <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>: the resource-based policy of a function.
+LARGEST_POLICY_BYTES = 20_480
 # What SAM attaches by itself, and what it is for.
 ADDED_BY_SAM = {"AWSLambdaBasicExecutionRole": "logs", "AWSXrayWriteOnlyAccess": "traces", "AWSLambdaSQSQueueExecutionRole": "queues"}
 RECEIVE = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
@@ -127,7 +129,8 @@ def check_queues(project):
 def check_dead_letters(name, queue, source, source_queue):
     allowed = queue.get("RedriveAllowPolicy", {})
     named = source_queue.get("QueueName", {}).get("Fn::Sub", "no name")
-    if allowed.get("redrivePermission") != "byQueue" or not all(arn.get("Fn::Sub", "").endswith(f":{named}") for arn in allowed["sourceQueueArns"]):
+    arns = [arn.get("Fn::Sub", "") for arn in allowed.get("sourceQueueArns", [])]
+    if allowed.get("redrivePermission") != "byQueue" or not all(arn.endswith(f":{named}") for arn in arns):
         yield f"{name} does not say that it takes the dead letters of {source} alone"
     if queue.get("MessageRetentionPeriod", 345600) <= source_queue.get("MessageRetentionPeriod", 345600):
         yield f"{name} forgets before {source} does: a dead letter keeps its first date"
@@ -209,8 +212,8 @@ def check_schedules(project):
 
 def check_permissions(project):
     """Who calls a function has to be allowed to."""
-    given = set()
-    for each in project.of_type("AWS::Lambda::Permission").values():
+    given, granted = set(), project.of_type("AWS::Lambda::Permission")
+    for each in granted.values():
         given.add((name_in(each["Properties"]["FunctionName"]), each["Properties"]["Principal"].split(".")[0]))
     body = project.resources["Api"]["Properties"]["Body"]
     called = [(name_in_uri(operation["x-amazon-apigateway-integration"]["uri"]), "apigateway") for _, _, operation in operations(body)]
@@ -220,6 +223,22 @@ def check_permissions(project):
         called += [(name_in(target["Arn"]), "events") for target in rule["Properties"]["Targets"]]
     for function, principal in sorted(set(called) - given, key=str):
         yield f"{principal} may not call {function}"
+    for function in project.functions():
+        permissions = {name: each["Properties"] for name, each in granted.items()}
+        size = sum(size_of(name, each) for name, each in permissions.items() if name_in(each["FunctionName"]) == function)
+        if size > LARGEST_POLICY_BYTES:
+            yield f"the permissions to call {function} take {size} bytes, and Lambda keeps {LARGEST_POLICY_BYTES}: have fewer routes"
+
+
+def size_of(name, permission):
+    """How many bytes a permission takes in the policy that Lambda makes of them, in a stack called darkroom-staging."""
+    source = permission.get("SourceArn", {}).get("Fn::Sub", ["arn:aws:events:ap-southeast-2:123456789012:rule/" + "x" * 50])[0]
+    function = f"arn:aws:lambda:ap-southeast-2:123456789012:function:darkroom-staging-{name_in(permission['FunctionName'])}-ABCDEFGHIJKL"
+    statement = {
+        "Sid": f"darkroom-staging-{name}-ABCDEFGHIJKL", "Effect": "Allow", "Principal": {"Service": permission["Principal"]},
+        "Action": permission["Action"], "Resource": function, "Condition": {"ArnLike": {"AWS:SourceArn": source}},
+    }
+    return len(json.dumps(statement, separators=(",", ":")))
 
 
 def name_in_uri(uri):
