@@ -116,7 +116,7 @@ MISTAKES = [
     ("wrong dimension", ALARMS, "- Name: QueueName", "- Name: Queue"),
     ("wrong index in an alarm", ALARMS, "Value: by_account", "Value: by_owner"),
     ("unknown treatment of missing data", ALARMS, "TreatMissingData: notBreaching", "TreatMissingData: notbreaching"),
-    ("sum of a metric that is not there", ALARMS, "FILL(poll, 0)", "FILL(pol, 0)"),
+    ("sum of a metric that is not there", ALARMS, "FILL(of_poll, 0)", "FILL(of_pol, 0)"),
     ("setting that is not a parameter", "samconfig.toml", "LogRetentionDays=14", "LogRetention=14"),
     ("setting that is not allowed", "samconfig.toml", "LogRetentionDays=14", "LogRetentionDays=15"),
 ]
