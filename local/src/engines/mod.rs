@@ -43,7 +43,7 @@ pub enum EngineError {
 }
 
 /// SDK configuration for an engine. Everything is given, so that nothing is read from the environment, `~/.aws` or the
-/// instance metadata.
+/// instance metadata. Plain HTTP: nothing is encrypted on the way to this machine's own ports.
 pub fn sdk(endpoint_url: &str) -> SdkConfig {
     let credentials = Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "darkroom-local");
     SdkConfig::builder()
@@ -51,6 +51,7 @@ pub fn sdk(endpoint_url: &str) -> SdkConfig {
         .region(Region::from_static(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint_url)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .timeout_config(shared::backend::timeouts())
         .build()
 }
