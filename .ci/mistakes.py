@@ -29,7 +29,7 @@ MISTAKES = [
     ("wrong output within Sub", MAIN, "${Data.Outputs.BucketArn}/results/*", "${Data.Outputs.BuckArn}/results/*"),
     ("missing parameter of a nested stack", MAIN, "        CustomerManagedKey: !Ref CustomerManagedKey\n", ""),
     ("unknown parameter of a nested stack", MAIN, "        ApiId: !Ref Api\n        TableName", "        Api: !Ref Api\n        TableName"),
-    ("wrong path of a nested template", MAIN, "infra/data.yaml", "infra/table.yaml"),
+    ("wrong path of a nested template", MAIN, "TemplateURL: infra/data.yaml", "TemplateURL: infra/table.yaml"),
     (
         "the key's output asked for without its condition", MAIN,
         "    KmsKeyArn: !If [OwnKey, !GetAtt Data.Outputs.KeyArn, !Ref AWS::NoValue]",
