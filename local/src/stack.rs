@@ -17,14 +17,13 @@ use shared::ids::{AccountId, ApiKeyId};
 use shared::keys::{KeyTerms, Scope, key_of};
 use shared::ledger::{Account, Posting};
 use shared::live_catalog::LiveCatalog;
-use shared::queue::{MemoryQueues, Queue};
 use shared::results::Bucket;
 use shared::secrets::Secrets;
 use shared::store::{Changed, FiledKey, Store};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::engines::{self, DynamoDb, S3, Storage};
+use crate::engines::{self, DynamoDb, Endpoints, Queues, S3, Storage};
 use crate::gateway::Gateway;
 use crate::invoker::Invoker;
 use crate::simulators::Simulators;
@@ -53,6 +52,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// The clock; the system's unless given.
     pub clock: Option<Clock>,
+    /// Engines that run elsewhere, in place of our own.
+    pub engines: Endpoints,
     /// Watches every DynamoDB call.
     pub dynamodb_interceptor: Option<aws_sdk_dynamodb::config::SharedInterceptor>,
 }
@@ -68,7 +69,7 @@ pub struct Stack {
     /// The providers that are simulated.
     pub simulated: Vec<String>,
     pub clock: Clock,
-    pub queues: MemoryQueues,
+    pub queues: Queues,
     pub simulators: Simulators,
     pub invoker: Arc<Invoker>,
     /// A backend with the environment of the `dispatch` function, for looking at records.
@@ -109,11 +110,18 @@ impl Stack {
         let developer = Developer::load_or_make(&data.join("developer.json"), &clock)?;
         let template = read_template(&options, &api, &developer)?;
         let storage = if temporary.is_some() { Storage::Memory } else { Storage::File(data.join("dynamodb.sqlite")) };
-        let dynamodb = DynamoDb::start(storage).await?;
-        let s3 = S3::start(&data.join("s3"), &template.bucket).await?;
+        let dynamodb = match &options.engines.dynamodb {
+            Some(url) => DynamoDb::elsewhere(url.clone()),
+            None => DynamoDb::start(storage).await?,
+        };
+        let s3 = match &options.engines.s3 {
+            Some(url) => S3::elsewhere(url.clone(), &template.bucket).await?,
+            None => S3::start(&data.join("s3"), &template.bucket).await?,
+        };
         let table = dynamodb_client(&dynamodb, options.dynamodb_interceptor.clone());
         engines::create_table(&table, &template.table).await?;
-        let queues = MemoryQueues::new(event_source::queue_specs(&template), clock.clone());
+        let specs = event_source::queue_specs(&template);
+        let queues = Queues::start(&options.engines, specs, developer.account, &clock).await?;
         let simulators = Simulators::open_with_clock(&data.join("simulators"), clock.clone())?;
 
         let secrets_file = data.join(SECRETS_FILE);
@@ -205,7 +213,7 @@ impl Functions {
         simulators: &Simulators,
         table: &aws_sdk_dynamodb::Client,
         s3: &S3,
-        queues: &MemoryQueues,
+        queues: &Queues,
         clock: &Clock,
         secrets_file: &Path,
     ) -> Result<Self> {
@@ -229,6 +237,7 @@ impl Functions {
             let may_have = |name: &String| environment.contains_key(SECRETS_ID) || !keys.contains(&name.as_str());
             let given: Vec<_> = options.environment.iter().filter(|(name, _)| may_have(name)).cloned().collect();
             environment.extend(given);
+            queues.address(&mut environment);
             let config = Config::read(&catalog, |name| environment.get(name).cloned())
                 .with_context(|| format!("function `{}`", function.logical_id))?;
             let (store, live_catalog) = memory
@@ -238,12 +247,11 @@ impl Functions {
                 })
                 .clone();
             let bucket = Bucket::new(s3_client(&engines::sdk(&s3.endpoint_url)), config.bucket.clone());
-            let queue = Queue::Memory(queues.clone());
             let mut secrets = Secrets::new(config.secrets(), clock.clone());
             if config.secrets_id.is_some() {
                 secrets = secrets.with_file(secrets_file);
             }
-            let backend = Backend::assemble(live_catalog, config, store, bucket, queue, secrets, clock.clone())?;
+            let backend = Backend::assemble(live_catalog, config, store, bucket, queues.sender(), secrets, clock.clone())?;
             backends.insert(function.binary.clone(), backend);
         }
         Ok(Self { backends, simulated })
@@ -314,8 +322,8 @@ fn provider_settings(
 
 fn read_template(options: &Options, api: &str, developer: &Developer) -> Result<Template> {
     let values = LocalValues {
-        table_name: "darkroom".to_owned(),
-        bucket_name: "darkroom".to_owned(),
+        table_name: options.engines.table_name(developer.account),
+        bucket_name: options.engines.bucket_name(developer.account),
         api_endpoint: options.public_url.clone().unwrap_or_else(|| api.to_owned()),
         parameters: BTreeMap::from([("SigningSecret".to_owned(), developer.signing_secret.clone())]),
     };
