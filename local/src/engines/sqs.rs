@@ -35,9 +35,10 @@ impl SqsQueues {
     /// Makes the queues, each called `<prefix>-<name>`, or finds them as they were made before.
     pub async fn make(endpoint_url: &str, prefix: &str, specs: Vec<QueueSpec>) -> Result<Self, EngineError> {
         let sdk = sdk(endpoint_url);
+        // Both: whatever is not given here stays as it is for all other calls, and a poll that is given up too early takes messages with it.
         let patience = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(2))
             .operation_attempt_timeout(LONG_POLL + Duration::from_secs(5))
+            .operation_timeout(LONG_POLL + Duration::from_secs(10))
             .build();
         let receiver = aws_sdk_sqs::config::Builder::from(&sdk).timeout_config(patience).build();
         let mut made = Self { sender: Client::new(&sdk), receiver: Client::from_conf(receiver), urls: Arc::default() };
@@ -89,8 +90,8 @@ impl SqsQueues {
         self.url(queue).ok_or_else(|| EngineError::QueueUnknown { queue: queue.to_owned(), what: "URL" })
     }
 
-    /// Waits until there is at least one message and takes up to `max` (1 to 10) of them. An SQS that does not answer is asked again; a
-    /// queue that is not there is an error.
+    /// Waits until there is at least one message and takes up to `max` (1 to 10) of them. An SQS that does not answer is asked again; one
+    /// that refuses to is an error.
     pub async fn receive(&self, queue: &str, max: usize) -> Result<Vec<Received>, EngineError> {
         let url = self.known_url(queue)?;
         loop {
@@ -141,9 +142,21 @@ where
     EngineError::QueueCall { action, queue: queue.to_owned(), source: Box::new(aws_sdk_sqs::Error::from(error)) }
 }
 
-/// Whether asking again would change nothing.
+/// Whether asking again would change nothing: SQS has understood the request, and refuses it.
 fn is_final(error: &SdkError<ReceiveMessageError>) -> bool {
-    error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist() || error.is_invalid_address())
+    match error {
+        SdkError::ServiceError(context) => {
+            matches!(context.raw().status().as_u16(), 400..=428 | 430..=499) && !is_over_limit(error)
+        }
+        SdkError::ConstructionFailure(_) => true,
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => false,
+    }
+}
+
+fn is_over_limit(error: &SdkError<ReceiveMessageError>) -> bool {
+    error
+        .as_service_error()
+        .is_some_and(|error| error.is_over_limit() || error.is_request_throttled() || error.is_kms_throttled())
 }
 
 fn received(message: Message) -> Received {
