@@ -66,9 +66,7 @@ async fn a_message_comes_as_it_was_sent() {
     assert!(sent_ago < jiff::SignedDuration::from_secs(5), "{sent_ago}");
     assert!(message.first_received_at >= message.sent_at);
     assert_eq!(stand.queues.depth("Work").await.expect("a depth").in_flight, 1);
-    for _ in 0..2 {
-        stand.queues.delete("Work", &message.receipt).await.expect("deleted, or gone already");
-    }
+    stand.queues.delete("Work", &message.receipt).await.expect("deleted");
     assert_eq!(stand.queues.depth("Work").await.expect("a depth"), shared::queue::Depth::default());
     stand.send("to nobody in particular", 0, "").await.expect("sent");
     assert_eq!(stand.receive("Work").await.0[0].group, "");
