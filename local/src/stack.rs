@@ -18,14 +18,13 @@ use shared::keys::{KeyTerms, Scope, key_of};
 use shared::ledger::{Account, Posting};
 use shared::live_catalog::LiveCatalog;
 use shared::metrics::Metrics;
-use shared::queue::{MemoryQueues, Queue};
 use shared::results::Bucket;
 use shared::secrets::Secrets;
 use shared::store::{Changed, FiledKey, Store};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::engines::{self, DynamoDb, S3, Storage};
+use crate::engines::{self, DynamoDb, Endpoints, Queues, S3, Storage};
 use crate::gateway::Gateway;
 use crate::invoker::Invoker;
 use crate::permissions::{Refusals, Role};
@@ -55,6 +54,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// The clock; the system's unless given.
     pub clock: Option<Clock>,
+    /// Engines that run elsewhere, in place of our own.
+    pub engines: Endpoints,
     /// Watches every DynamoDB call.
     pub dynamodb_interceptor: Option<aws_sdk_dynamodb::config::SharedInterceptor>,
 }
@@ -72,7 +73,7 @@ pub struct Stack {
     /// Calls that a function's policy did not grant.
     pub refusals: Refusals,
     pub clock: Clock,
-    pub queues: MemoryQueues,
+    pub queues: Queues,
     pub simulators: Simulators,
     pub invoker: Arc<Invoker>,
     /// A backend with the environment of the `dispatch` function, for looking at records; no policy limits it.
@@ -113,14 +114,21 @@ impl Stack {
         let developer = Developer::load_or_make(&data.join("developer.json"), &clock)?;
         let template = read_template(&options, &api, &developer)?;
         let storage = if temporary.is_some() { Storage::Memory } else { Storage::File(data.join("dynamodb.sqlite")) };
-        let dynamodb = DynamoDb::start(storage).await?;
-        let s3 = S3::start(&data.join("s3"), &template.bucket).await?;
+        let dynamodb = match &options.engines.dynamodb {
+            Some(url) => DynamoDb::elsewhere(url.clone()),
+            None => DynamoDb::start(storage).await?,
+        };
+        let s3 = match &options.engines.s3 {
+            Some(url) => S3::elsewhere(url.clone(), &template.bucket).await?,
+            None => S3::start(&data.join("s3"), &template.bucket).await?,
+        };
         let table = |role: Option<&Role>| {
             let guard = role.map(|role| role.dynamodb(&template.table));
             dynamodb_client(&dynamodb, guard.into_iter().chain(options.dynamodb_interceptor.clone()))
         };
         engines::create_table(&table(None), &template.table).await?;
-        let queues = MemoryQueues::new(event_source::queue_specs(&template), clock.clone());
+        let specs = event_source::queue_specs(&template);
+        let queues = Queues::start(&options.engines, specs, developer.account, &clock).await?;
         let simulators = Simulators::open_with_clock(&data.join("simulators"), clock.clone())?;
 
         let secrets_file = data.join(SECRETS_FILE);
@@ -217,7 +225,7 @@ impl Functions {
         simulators: &Simulators,
         table: &dyn Fn(Option<&Role>) -> aws_sdk_dynamodb::Client,
         s3: &S3,
-        queues: &MemoryQueues,
+        queues: &Queues,
         clock: &Clock,
         secrets_file: &Path,
     ) -> Result<Self> {
@@ -246,6 +254,7 @@ impl Functions {
             let may_have = |name: &String| environment.contains_key(SECRETS_ID) || !keys.contains(&name.as_str());
             let given: Vec<_> = options.environment.iter().filter(|(name, _)| may_have(name)).cloned().collect();
             environment.extend(given);
+            queues.address(&mut environment);
             let config = Config::read(&catalog, |name| environment.get(name).cloned())
                 .with_context(|| format!("function `{}`", function.logical_id))?;
             let role = Role::new(&function.logical_id, &function.grants, &refusals);
@@ -261,7 +270,7 @@ impl Functions {
             let given = options.environment.iter().filter(|(name, _)| name.ends_with("_QUEUE_URL"));
             let given: Vec<String> = given.map(|(_, queue)| queue.clone()).collect();
             let may = move |action: &str, queue: &str| given.iter().any(|own| own == queue) || role.check_queue(action, queue);
-            let queue = Queue::Memory(queues.for_role(may));
+            let queue = queues.sender_for(may);
             let backend = Backend::assemble(live_catalog, config, store, bucket, queue, secrets, clock.clone())?;
             backends.insert(function.binary.clone(), Backend { metrics: metrics.clone(), ..backend });
         }
@@ -269,13 +278,13 @@ impl Functions {
     }
 
     /// The backend of `dispatch`, without its limits.
-    fn unlimited(&self, s3: &S3, queues: &MemoryQueues) -> Option<Backend> {
+    fn unlimited(&self, s3: &S3, queues: &Queues) -> Option<Backend> {
         let limited = self.backends.get("dispatch")?.clone();
         Some(Backend {
             store: self.store.clone(),
             live_catalog: self.live_catalog.clone(),
             bucket: bucket(s3, &limited.config.bucket, None),
-            queue: Queue::Memory(queues.clone()),
+            queue: queues.sender(),
             ..limited
         })
     }
@@ -354,8 +363,8 @@ fn provider_settings(
 
 fn read_template(options: &Options, api: &str, developer: &Developer) -> Result<Template> {
     let values = LocalValues {
-        table_name: "darkroom".to_owned(),
-        bucket_name: "darkroom".to_owned(),
+        table_name: options.engines.table_name(developer.account),
+        bucket_name: options.engines.bucket_name(developer.account),
         api_endpoint: options.public_url.clone().unwrap_or_else(|| api.to_owned()),
         parameters: BTreeMap::from([("SigningSecret".to_owned(), developer.signing_secret.clone())]),
     };

@@ -86,7 +86,7 @@ async fn a_worker_that_dies_after_keeping_a_paid_answer_loses_nothing() {
         world.later(2 * MINUTE);
         world.journal(|journal| journal.submits(provider)[0].status == 200).await;
         let gone = async {
-            while world.stack.queues.depth("DispatchQueue").in_flight == 0 || !has_note(&world, &id).await {
+            while world.queues().depth("DispatchQueue").in_flight == 0 || !has_note(&world, &id).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
