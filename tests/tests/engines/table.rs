@@ -60,9 +60,9 @@ async fn the_due_index_is_read_page_after_page_earliest_first() {
     assert!(found.is_sorted_by_key(|due| due.due_at));
     let ids: Vec<AssetId> = found
         .iter()
-        .map(|due| match due.record {
-            DueRecord::Asset(id) => id,
-            ref other => panic!("{other:?}"),
+        .map(|due| {
+            let DueRecord::Asset(id) = due.record else { panic!("{due:?}") };
+            id
         })
         .collect();
     assert_eq!(ids, announced);
