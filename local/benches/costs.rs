@@ -65,8 +65,11 @@ struct Counts {
     calls: BTreeMap<String, u64>,
     /// Request units of the table.
     written: u64,
-    /// Of its indexes.
-    indexed: u64,
+    /// Those among them that fall on the account's own partition.
+    account: u64,
+    /// Of the index by account, which has a partition for each, and of the due index.
+    by_account: u64,
+    due: u64,
     read: u64,
 }
 
@@ -108,9 +111,11 @@ impl Counts {
     fn write(&mut self, item: &Value, per_kb: u64) {
         let kilobytes = if item.is_null() { 1 } else { size_of(item).div_ceil(1_024) };
         self.written += per_kb * kilobytes;
-        self.indexed += if item["gsi_pk"].is_null() { 0 } else { kilobytes };
+        let is_account = item["pk"]["S"].as_str().is_some_and(|key| key.starts_with("A#"));
+        self.account += if is_account { per_kb * kilobytes } else { 0 };
+        self.by_account += if item["gsi_pk"].is_null() { 0 } else { kilobytes };
         // Its time has changed: the old row goes, a new one comes.
-        self.indexed += if item["due_shard"].is_null() { 0 } else { 2 * kilobytes };
+        self.due += if item["due_shard"].is_null() { 0 } else { 2 * kilobytes };
     }
 }
 
@@ -146,9 +151,11 @@ async fn generation(model: &str, prompt: &str) -> Result<()> {
     let per_job = |after: u64, before: u64| (after - before) as f64 / f64::from(JOBS);
     println!("\n{model}, `{prompt}`");
     println!(
-        "  request units: {:.1} written, {:.1} written to indexes, {:.1} read",
+        "  request units: {:.1} written ({:.1} to the account's partition), {:.1} to the index by account, {:.1} to the due index, {:.1} read",
         per_job(after.written, before.written),
-        per_job(after.indexed, before.indexed),
+        per_job(after.account, before.account),
+        per_job(after.by_account, before.by_account),
+        per_job(after.due, before.due),
         per_job(after.read, before.read)
     );
     for (operation, count) in &after.calls {
