@@ -243,7 +243,7 @@ impl Functions {
             if config.secrets_id.is_some() {
                 secrets = secrets.with_file(secrets_file);
             }
-            let backend = Backend::assemble(live_catalog, config, store, bucket, queue, secrets, clock.clone())?;
+            let backend = Backend::assemble(live_catalog, config, store, bucket, queue, secrets, clock.clone());
             backends.insert(function.binary.clone(), backend);
         }
         Ok(Self { backends, simulated })

@@ -59,6 +59,11 @@ pub enum ConfigError {
     /// Not set, or empty.
     #[error("the environment variable `{0}` is not set; template.yaml sets it for every function")]
     Missing(String),
+    /// Not set, or empty, where Lambda always sets it.
+    #[error(
+        "the environment variable `{0}` is not set; Lambda sets it, elsewhere it has to be given: nothing else is asked for it"
+    )]
+    MissingOnLambda(&'static str),
     /// Not a number.
     #[error("the environment variable `{name}` is `{value}`, which is not {expected}")]
     Malformed { name: String, value: String, expected: &'static str },
@@ -73,8 +78,7 @@ pub const SUBMIT_TIMEOUT: &str = "SUBMIT_TIMEOUT_SECONDS";
 impl Config {
     /// Reads the environment of the process.
     pub fn from_env(catalog: &Catalog) -> Result<Self, ConfigError> {
-        #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        Self::read(catalog, |name| std::env::var(name).ok())
+        Self::read(catalog, variable)
     }
 
     /// Reads from `lookup`. An empty value counts as not set.
@@ -180,6 +184,12 @@ pub fn base_url_variable(provider: &str) -> String {
 /// The variables that replace a provider's limits: jobs at once, submits a minute, submits a day.
 pub fn limit_variables(provider: &str) -> [String; 3] {
     ["CONCURRENCY", "PER_MINUTE", "PER_DAY"].map(|limit| format!("{}_{limit}", provider.to_ascii_uppercase()))
+}
+
+/// A variable of the process's environment.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 struct Env<'a>(&'a dyn Fn(&str) -> Option<String>);
