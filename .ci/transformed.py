@@ -15,12 +15,20 @@ from samtranslator.yaml_helper import yaml_parse  # noqa: E402
 BUILT = "s3://built/code.zip"
 
 
-def main(path):
-    with open(path, encoding="utf-8") as file:
-        template = yaml_parse(file)
-    template["Globals"]["Function"]["CodeUri"] = BUILT
-    parameters = {name: declared.get("Default", "x" * 32) for name, declared in template["Parameters"].items()}
-    json.dump(transform(template, parameters, None), sys.stdout, indent=2)
+def value(declared):
+    """What CloudFormation hands to the transform, where nothing else is given."""
+    default = declared.get("Default", "x" * 32)
+    return default.split(",") if declared["Type"] == "CommaDelimitedList" else default
 
 
-main(sys.argv[1])
+def transformed(text, code=BUILT):
+    """The template as plain CloudFormation; `code` is where its functions' code lies."""
+    template = yaml_parse(text)
+    template["Globals"]["Function"]["CodeUri"] = code
+    parameters = {name: value(declared) for name, declared in template["Parameters"].items()}
+    return transform(template, parameters, None)
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], encoding="utf-8") as file:
+        json.dump(transformed(file.read()), sys.stdout, indent=2)

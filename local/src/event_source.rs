@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use s3s::crypto::{Checksum as _, Md5};
 use serde_json::{Value, json};
-use shared::queue::memory::{MemoryQueues, QueueSpec, Received};
+use shared::queue::{QueueSpec, Received};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
+use crate::engines::Queues;
 use crate::invoker::Invoker;
 use crate::template::{ACCOUNT_ID, QueueSource, REGION, Template, arn};
 
@@ -29,7 +30,7 @@ pub fn queue_specs(template: &Template) -> Vec<QueueSpec> {
 }
 
 /// Starts every mapping of the template. They end when the returned set is dropped; what they invoked runs on.
-pub fn start(template: &Template, invoker: &Arc<Invoker>, queues: &MemoryQueues) -> JoinSet<()> {
+pub fn start(template: &Template, invoker: &Arc<Invoker>, queues: &Queues) -> JoinSet<()> {
     let mut mappings = JoinSet::new();
     for function in &template.functions {
         for source in &function.queues {
@@ -49,7 +50,7 @@ struct Mapping {
     function: String,
     source: QueueSource,
     invoker: Arc<Invoker>,
-    queues: MemoryQueues,
+    queues: Queues,
 }
 
 impl Mapping {
@@ -65,7 +66,11 @@ impl Mapping {
                 Ok(batch) => batch,
                 Err(problem) => {
                     let queue = self.source.queue.as_str();
-                    error!(queue, error = %problem, "the queue gives no messages, its function no longer runs");
+                    error!(
+                        queue,
+                        error = &problem as &dyn std::error::Error,
+                        "the queue gives no messages, its function no longer runs"
+                    );
                     return;
                 }
             };
@@ -92,8 +97,9 @@ impl Mapping {
             return;
         };
         for message in batch.iter().filter(|message| !failed.contains(message.message_id.as_str())) {
-            if let Err(problem) = self.queues.delete(&self.source.queue, &message.receipt) {
-                warn!(function = self.function, message_id = message.message_id, error = %problem, "message was not deleted");
+            if let Err(problem) = self.queues.delete(&self.source.queue, &message.receipt).await {
+                let error = &problem as &dyn std::error::Error;
+                warn!(function = self.function, message_id = message.message_id, error, "message was not deleted");
             }
         }
     }
@@ -148,7 +154,7 @@ mod tests {
 
     use aws_lambda_events::event::sqs::SqsEvent;
     use shared::clock::Clock;
-    use shared::queue::memory::Depth;
+    use shared::queue::{Depth, MemoryQueues};
     use tokio::sync::{mpsc, watch};
 
     use super::*;
@@ -197,7 +203,7 @@ mod tests {
         for body in bodies {
             queues.send(QUEUE, (*body).to_owned(), Duration::ZERO, "acct_1").unwrap();
         }
-        let mappings = start(&template, &invoker, &queues);
+        let mappings = start(&template, &invoker, &Queues::Memory(queues.clone()));
         Fixture { queues, clock, events, _mappings: mappings }
     }
 

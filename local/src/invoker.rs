@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -29,6 +29,14 @@ where
 pub struct Invoker {
     functions: BTreeMap<String, Function>,
     stopped: watch::Sender<bool>,
+    ran: Mutex<BTreeMap<String, Ran>>,
+}
+
+/// How often a function has run, and how long in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    pub count: u64,
+    pub duration: Duration,
 }
 
 struct Function {
@@ -77,7 +85,7 @@ impl Invoker {
             };
             functions.insert(function.logical_id.clone(), Function { handler: handler.clone(), timeout: function.timeout });
         }
-        Ok(Self { functions, stopped: watch::Sender::new(false) })
+        Ok(Self { functions, stopped: watch::Sender::new(false), ran: Mutex::default() })
     }
 
     /// Runs a function to its end and returns what it answered. Whoever drops the returned future no longer waits, but
@@ -106,7 +114,9 @@ impl Invoker {
             Ok(answer) => answer,
             Err(ended) => Err(InvokeError::Panicked { function: function.to_owned(), message: panic_message(ended) }),
         };
-        let duration_ms = started.elapsed().as_millis();
+        let elapsed = started.elapsed();
+        let duration_ms = elapsed.as_millis();
+        self.note(function, elapsed);
         match &answer {
             Ok(_) => debug!(function, duration_ms, "function answered"),
             Err(InvokeError::Stopped { .. }) => debug!(function, duration_ms, "function cut off"),
@@ -120,6 +130,18 @@ impl Invoker {
             Err(InvokeError::Unknown { .. }) => error!(function, "function is not declared"),
         }
         answer
+    }
+
+    fn note(&self, function: &str, elapsed: Duration) {
+        let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = ran.entry(function.to_owned()).or_default();
+        own.count += 1;
+        own.duration += elapsed;
+    }
+
+    /// What has run so far, by logical id.
+    pub fn ran(&self) -> BTreeMap<String, Ran> {
+        self.ran.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Cuts off everything that runs, wherever it is, and refuses what comes after: what a power cut does.

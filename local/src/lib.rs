@@ -7,6 +7,7 @@ pub mod functions;
 pub mod gateway;
 pub mod invoker;
 pub mod openapi;
+pub mod permissions;
 pub mod schedule;
 pub mod simulators;
 pub mod stack;

@@ -58,6 +58,8 @@ use utoipa::{Modify, OpenApi};
         admin::erasure::erase_content,
         admin::reconciliations::one,
         admin::reconciliations::page,
+        admin::status::status,
+        admin::status::redrive,
         admin::generations::show,
         admin::generations::retry,
         admin::generations::release,

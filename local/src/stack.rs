@@ -17,16 +17,17 @@ use shared::ids::{AccountId, ApiKeyId};
 use shared::keys::{KeyTerms, Scope, key_of};
 use shared::ledger::{Account, Posting};
 use shared::live_catalog::LiveCatalog;
-use shared::queue::{MemoryQueues, Queue};
+use shared::metrics::Metrics;
 use shared::results::Bucket;
 use shared::secrets::Secrets;
 use shared::store::{Changed, FiledKey, Store};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::engines::{self, DynamoDb, S3, Storage};
+use crate::engines::{self, DynamoDb, Endpoints, Queues, S3, Storage};
 use crate::gateway::Gateway;
 use crate::invoker::Invoker;
+use crate::permissions::{Refusals, Role};
 use crate::simulators::Simulators;
 use crate::template::{self, LocalValues, Template};
 use crate::{event_source, functions, schedule};
@@ -53,6 +54,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// The clock; the system's unless given.
     pub clock: Option<Clock>,
+    /// Engines that run elsewhere, in place of our own.
+    pub engines: Endpoints,
     /// Watches every DynamoDB call.
     pub dynamodb_interceptor: Option<aws_sdk_dynamodb::config::SharedInterceptor>,
 }
@@ -67,11 +70,13 @@ pub struct Stack {
     pub account: AccountId,
     /// The providers that are simulated.
     pub simulated: Vec<String>,
+    /// Calls that a function's policy did not grant.
+    pub refusals: Refusals,
     pub clock: Clock,
-    pub queues: MemoryQueues,
+    pub queues: Queues,
     pub simulators: Simulators,
     pub invoker: Arc<Invoker>,
-    /// A backend with the environment of the `dispatch` function, for looking at records.
+    /// A backend with the environment of the `dispatch` function, for looking at records; no policy limits it.
     pub backend: Backend,
     pub dynamodb: DynamoDb,
     pub s3: S3,
@@ -109,16 +114,26 @@ impl Stack {
         let developer = Developer::load_or_make(&data.join("developer.json"), &clock)?;
         let template = read_template(&options, &api, &developer)?;
         let storage = if temporary.is_some() { Storage::Memory } else { Storage::File(data.join("dynamodb.sqlite")) };
-        let dynamodb = DynamoDb::start(storage).await?;
-        let s3 = S3::start(&data.join("s3"), &template.bucket).await?;
-        let table = dynamodb_client(&dynamodb, options.dynamodb_interceptor.clone());
-        engines::create_table(&table, &template.table).await?;
-        let queues = MemoryQueues::new(event_source::queue_specs(&template), clock.clone());
+        let dynamodb = match &options.engines.dynamodb {
+            Some(url) => DynamoDb::elsewhere(url.clone()),
+            None => DynamoDb::start(storage).await?,
+        };
+        let s3 = match &options.engines.s3 {
+            Some(url) => S3::elsewhere(url.clone(), &template.bucket).await?,
+            None => S3::start(&data.join("s3"), &template.bucket).await?,
+        };
+        let table = |role: Option<&Role>| {
+            let guard = role.map(|role| role.dynamodb(&template.table));
+            dynamodb_client(&dynamodb, guard.into_iter().chain(options.dynamodb_interceptor.clone()))
+        };
+        engines::create_table(&table(None), &template.table).await?;
+        let specs = event_source::queue_specs(&template);
+        let queues = Queues::start(&options.engines, specs, developer.account, &clock).await?;
         let simulators = Simulators::open_with_clock(&data.join("simulators"), clock.clone())?;
 
         let secrets_file = data.join(SECRETS_FILE);
         let built = Functions::build(&template, &options, &api, &simulators, &table, &s3, &queues, &clock, &secrets_file)?;
-        let backend = built.backends.get("dispatch").cloned().context("the template has no function `dispatch`")?;
+        let backend = built.unlimited(&s3, &queues).context("the template has no function `dispatch`")?;
         let scopes = vec![Scope::User, Scope::Admin];
         let now = backend.now();
         let filed = FiledKey::of(&developer.api_key, developer.key, developer.account, KeyTerms::plain(scopes), now);
@@ -139,6 +154,7 @@ impl Stack {
             api_key: developer.api_key,
             account: developer.account,
             simulated: built.simulated,
+            refusals: built.refusals,
             clock,
             queues,
             simulators,
@@ -194,6 +210,10 @@ impl Drop for Stack {
 struct Functions {
     backends: HashMap<String, Backend>,
     simulated: Vec<String>,
+    refusals: Refusals,
+    /// One process has one memory of its accounts and of the catalog, as each Lambda environment has.
+    store: Store,
+    live_catalog: LiveCatalog,
 }
 
 impl Functions {
@@ -203,9 +223,9 @@ impl Functions {
         options: &Options,
         api: &str,
         simulators: &Simulators,
-        table: &aws_sdk_dynamodb::Client,
+        table: &dyn Fn(Option<&Role>) -> aws_sdk_dynamodb::Client,
         s3: &S3,
-        queues: &MemoryQueues,
+        queues: &Queues,
         clock: &Clock,
         secrets_file: &Path,
     ) -> Result<Self> {
@@ -213,8 +233,13 @@ impl Functions {
         check_names(template, &catalog, options)?;
         let (settings, simulated) = provider_settings(&catalog, options, api, simulators, &kept_names(secrets_file)?);
         let mut backends = HashMap::new();
-        // One process has one memory of its accounts and of the catalog, as each Lambda environment has.
-        let mut memory: Option<(Store, LiveCatalog)> = None;
+        let refusals = Refusals::default();
+        let metrics = Metrics::memory();
+        let variables = template.functions.iter().flat_map(|function| &function.environment);
+        let mut variables = options.environment.iter().rev().chain(variables);
+        let due_shards = variables.find(|(name, _)| name == "DUE_SHARDS").and_then(|(_, value)| value.parse().ok());
+        let store = Store::new(table(None), template.table.name.clone(), due_shards.unwrap_or(1));
+        let live_catalog = LiveCatalog::new(catalog.clone(), store.clone(), clock.clone());
         for function in &template.functions {
             let mut environment: BTreeMap<String, String> = function.environment.iter().cloned().collect();
             for (name, value) in &settings {
@@ -229,25 +254,49 @@ impl Functions {
             let may_have = |name: &String| environment.contains_key(SECRETS_ID) || !keys.contains(&name.as_str());
             let given: Vec<_> = options.environment.iter().filter(|(name, _)| may_have(name)).cloned().collect();
             environment.extend(given);
+            queues.address(&mut environment);
             let config = Config::read(&catalog, |name| environment.get(name).cloned())
                 .with_context(|| format!("function `{}`", function.logical_id))?;
-            let (store, live_catalog) = memory
-                .get_or_insert_with(|| {
-                    let store = Store::new(table.clone(), config.table.clone(), config.due_shards);
-                    (store.clone(), LiveCatalog::new(catalog.clone(), store, clock.clone()))
-                })
-                .clone();
-            let bucket = Bucket::new(s3_client(&engines::sdk(&s3.endpoint_url)), config.bucket.clone());
-            let queue = Queue::Memory(queues.clone());
+            let role = Role::new(&function.logical_id, &function.grants, &refusals);
+            let store = store.over(table(Some(&role)));
+            let live_catalog = live_catalog.over(store.clone());
+            let bucket = bucket(s3, &config.bucket, Some(&role));
             let mut secrets = Secrets::new(config.secrets(), clock.clone());
-            if config.secrets_id.is_some() {
+            if let Some(id) = &config.secrets_id {
+                role.check_secret(id).map_err(anyhow::Error::msg)?;
                 secrets = secrets.with_file(secrets_file);
             }
+            // Whoever puts another queue in the place of the template's may send to it.
+            let given = options.environment.iter().filter(|(name, _)| name.ends_with("_QUEUE_URL"));
+            let given: Vec<String> = given.map(|(_, queue)| queue.clone()).collect();
+            let may = move |action: &str, queue: &str| given.iter().any(|own| own == queue) || role.check_queue(action, queue);
+            let queue = queues.sender_for(may);
             let backend = Backend::assemble(live_catalog, config, store, bucket, queue, secrets, clock.clone());
-            backends.insert(function.binary.clone(), backend);
+            backends.insert(function.binary.clone(), Backend { metrics: metrics.clone(), ..backend });
         }
-        Ok(Self { backends, simulated })
+        Ok(Self { backends, simulated, refusals, store, live_catalog })
     }
+
+    /// The backend of `dispatch`, without its limits.
+    fn unlimited(&self, s3: &S3, queues: &Queues) -> Option<Backend> {
+        let limited = self.backends.get("dispatch")?.clone();
+        Some(Backend {
+            store: self.store.clone(),
+            live_catalog: self.live_catalog.clone(),
+            bucket: bucket(s3, &limited.config.bucket, None),
+            queue: queues.sender(),
+            ..limited
+        })
+    }
+}
+
+fn bucket(s3: &S3, name: &str, role: Option<&Role>) -> Bucket {
+    let client = s3_client(&engines::sdk(&s3.endpoint_url));
+    let mut config = client.config().to_builder();
+    if let Some(role) = role {
+        config.push_interceptor(role.s3());
+    }
+    Bucket::new(aws_sdk_s3::Client::from_conf(config.build()), name.to_owned())
 }
 
 /// A variable that no function has is a slip of the pen, not a wish.
@@ -314,8 +363,8 @@ fn provider_settings(
 
 fn read_template(options: &Options, api: &str, developer: &Developer) -> Result<Template> {
     let values = LocalValues {
-        table_name: "darkroom".to_owned(),
-        bucket_name: "darkroom".to_owned(),
+        table_name: options.engines.table_name(developer.account),
+        bucket_name: options.engines.bucket_name(developer.account),
         api_endpoint: options.public_url.clone().unwrap_or_else(|| api.to_owned()),
         parameters: BTreeMap::from([("SigningSecret".to_owned(), developer.signing_secret.clone())]),
     };
@@ -327,10 +376,10 @@ fn read_template(options: &Options, api: &str, developer: &Developer) -> Result<
 
 fn dynamodb_client(
     dynamodb: &DynamoDb,
-    interceptor: Option<aws_sdk_dynamodb::config::SharedInterceptor>,
+    interceptors: impl Iterator<Item = aws_sdk_dynamodb::config::SharedInterceptor>,
 ) -> aws_sdk_dynamodb::Client {
     let mut config = aws_sdk_dynamodb::config::Builder::from(&engines::sdk(&dynamodb.endpoint_url));
-    if let Some(interceptor) = interceptor {
+    for interceptor in interceptors {
         config.push_interceptor(interceptor);
     }
     aws_sdk_dynamodb::Client::from_conf(config.build())

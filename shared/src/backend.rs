@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::admission::{self, Called, HealthMemory};
 use crate::api::GenerationView;
-use crate::catalog::{Catalog, ManifestError, Model};
+use crate::catalog::{Catalog, Model};
 use crate::clock::{Clock, random_bytes};
 use crate::config::{Config, ConfigError, variable};
 use crate::failure::Alarm;
@@ -20,6 +20,7 @@ use crate::ids::{AccountId, ApiKeyId, GenerationId};
 use crate::lifecycle::{self, Event, Unchanged};
 use crate::live_catalog::LiveCatalog;
 use crate::messages::Outgoing;
+use crate::metrics::{self, Metrics, Sample};
 use crate::pool::PoolChange;
 use crate::provider::jwks::KeySets;
 use crate::queue::Queue;
@@ -41,6 +42,7 @@ pub struct Backend {
     pub outbound: Outbound,
     pub key_sets: KeySets,
     pub health: HealthMemory,
+    pub metrics: Metrics,
 }
 
 /// Why a function cannot start.
@@ -48,8 +50,6 @@ pub struct Backend {
 pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
-    Catalog(#[from] ManifestError),
 }
 
 /// What an event did.
@@ -82,8 +82,7 @@ impl Backend {
 
     fn read_env() -> Result<Self, StartError> {
         let sdk = sdk(variable)?;
-        let catalog = Catalog::built_in()?;
-        let config = Config::from_env(&catalog)?;
+        let config = Config::from_env()?;
         let queue = Queue::Sqs(aws_sdk_sqs::Client::new(&sdk));
         let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), config.table.clone(), config.due_shards);
         let bucket = Bucket::new(s3_client(&sdk), config.bucket.clone());
@@ -92,11 +91,13 @@ impl Backend {
         if let Some(id) = &config.secrets_id {
             secrets = secrets.with_secrets_manager(aws_sdk_secretsmanager::Client::new(&sdk), id);
         }
-        let live_catalog = LiveCatalog::new(catalog, store.clone(), clock.clone());
-        Ok(Self::assemble(live_catalog, config, store, bucket, queue, secrets, clock))
+        let live_catalog = LiveCatalog::read_later(store.clone(), clock.clone());
+        let metrics = Metrics::lines(&config.metrics_namespace);
+        let backend = Self::assemble(live_catalog, config, store, bucket, queue, secrets, clock);
+        Ok(Self { metrics, ..backend })
     }
 
-    /// From its parts.
+    /// From its parts; its metrics are sums in memory.
     pub fn assemble(
         live_catalog: LiveCatalog,
         config: Config,
@@ -118,6 +119,7 @@ impl Backend {
             outbound,
             key_sets: KeySets::default(),
             health: HealthMemory::default(),
+            metrics: Metrics::memory(),
         }
     }
 
@@ -125,6 +127,11 @@ impl Backend {
     pub fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// Counts something.
+    pub fn measure(&self, samples: &[Sample]) {
+        self.metrics.put(samples, self.now());
     }
 
     /// Ten bytes for a new id.
@@ -202,6 +209,7 @@ impl Backend {
             let (id, account, cost) = (generation.id, generation.account, generation.hold.get());
             let dispatch = lifecycle::Send::Dispatch { after: SignedDuration::ZERO };
             self.send_or_leave_to_the_poll(&Outgoing::of(dispatch, id, account, generation.created_at)).await;
+            self.measure(&[Sample::count(metrics::ACCEPTED, &[("Model", &generation.order.model)])]);
             tracing::info!(generation = %id, %account, model = generation.order.model, cost, "accepted");
         }
         Ok(accepted)
@@ -262,6 +270,7 @@ impl Backend {
             match self.store.commit(&decision, &changes, by_hand, now).await {
                 Ok(()) => {
                     report(&generation, &decision.next, &rules);
+                    self.measure(&metrics::of_step(&generation, &decision.next, &rules, now));
                     for send in &decision.send {
                         self.send_or_leave_to_the_poll(&Outgoing::of(*send, generation.id, generation.account, now)).await;
                     }

@@ -20,6 +20,7 @@ pub struct Config {
     /// `BUCKET_NAME`.
     pub bucket: String,
     queues: [String; 3],
+    dead_letters: [Option<String>; 3],
     /// `PUBLIC_URL`: where providers reach us, without a trailing slash. None: no callbacks, everything is polled.
     pub public_url: Option<String>,
     /// `DUE_SHARDS`: partitions of the due index; the same everywhere, and never less than before.
@@ -44,6 +45,8 @@ pub struct Config {
     pub starting_credits: Credits,
     /// `TEXT_MODEL`: the model or chain that translates prompts and puts documents right. None: empty, nobody does.
     pub text_model: Option<String>,
+    /// `METRICS_NAMESPACE`: under which name CloudWatch keeps this deployment's metrics.
+    pub metrics_namespace: String,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
     /// `SECRETS_ID`: the secret of Secrets Manager that holds them.
@@ -69,6 +72,24 @@ pub enum ConfigError {
     Malformed { name: String, value: String, expected: &'static str },
 }
 
+/// The providers with an API that come with the product, and the names of their secrets, as their manifests say.
+const PROVIDERS: [(&str, &[&str]); 10] = [
+    ("fal", &["FAL_KEY"]),
+    ("gemini", &["GEMINI_API_KEY"]),
+    ("huggingface", &["HUGGINGFACE_API_KEY"]),
+    ("kie", &["KIE_API_KEY", "KIE_WEBHOOK_SECRET"]),
+    ("minimax", &["MINIMAX_API_KEY"]),
+    ("openai", &["OPENAI_API_KEY"]),
+    ("openrouter", &["OPENROUTER_API_KEY", "OPENROUTER_WEBHOOK_SECRET"]),
+    ("replicate", &["REPLICATE_API_TOKEN", "REPLICATE_WEBHOOK_SECRET"]),
+    ("stability", &["STABILITY_API_KEY"]),
+    ("wavespeed", &["WAVESPEED_API_KEY", "WAVESPEED_WEBHOOK_SECRET"]),
+];
+
+fn providers(catalog: &Catalog) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    catalog.providers().filter_map(|provider| Some((provider.name.as_str(), provider.http()?.secret_names().collect())))
+}
+
 /// The secret that quotes and callback addresses are made with.
 const SIGNING_SECRET: &str = "SIGNING_SECRET";
 
@@ -76,36 +97,45 @@ const SIGNING_SECRET: &str = "SIGNING_SECRET";
 pub const SUBMIT_TIMEOUT: &str = "SUBMIT_TIMEOUT_SECONDS";
 
 impl Config {
-    /// Reads the environment of the process.
-    pub fn from_env(catalog: &Catalog) -> Result<Self, ConfigError> {
-        Self::read(catalog, variable)
+    /// Reads the environment of the process, for the providers that come with the product. Their manifests are not looked into: a function's
+    /// start is waited for.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read_for(PROVIDERS.map(|(provider, secrets)| (provider, secrets.to_vec())), variable)
     }
 
     /// Reads from `lookup`. An empty value counts as not set.
     pub fn read(catalog: &Catalog, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        Self::read_for(providers(catalog), lookup)
+    }
+
+    fn read_for<'a>(
+        providers: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let env = Env(&lookup);
         let mut names = vec![SIGNING_SECRET.to_owned()];
         let mut base_urls = HashMap::new();
         let mut key_limits = HashMap::new();
-        for provider in catalog.providers() {
-            let Some(http) = provider.http() else { continue };
-            names.extend(http.secret_names().map(str::to_owned));
-            if let Some(url) = env.optional(&base_url_variable(&provider.name)) {
-                base_urls.insert(provider.name.clone(), url.trim_end_matches('/').to_owned());
+        for (provider, secrets) in providers {
+            names.extend(secrets.into_iter().map(str::to_owned));
+            if let Some(url) = env.optional(&base_url_variable(provider)) {
+                base_urls.insert(provider.to_owned(), url.trim_end_matches('/').to_owned());
             }
-            let [concurrency, per_minute, per_day] = limit_variables(&provider.name);
+            let [concurrency, per_minute, per_day] = limit_variables(provider);
             let limits = KeyLimits {
                 concurrency: env.limit(&concurrency)?,
                 per_minute: env.limit(&per_minute)?,
                 per_day: env.limit(&per_day)?,
             };
-            key_limits.insert(provider.name.clone(), limits);
+            key_limits.insert(provider.to_owned(), limits);
         }
         let secrets = names.into_iter().filter_map(|name| Some((name.clone(), SecretString::from(env.optional(&name)?))));
         Ok(Self {
             table: env.needed("TABLE_NAME")?,
             bucket: env.needed("BUCKET_NAME")?,
             queues: [env.needed("DISPATCH_QUEUE_URL")?, env.needed("COLLECT_QUEUE_URL")?, env.needed("POLL_QUEUE_URL")?],
+            dead_letters: ["DISPATCH_DEAD_LETTERS_URL", "COLLECT_DEAD_LETTERS_URL", "POLL_DEAD_LETTERS_URL"]
+                .map(|name| env.optional(name)),
             public_url: env.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
             due_shards: env.number("DUE_SHARDS", 4)?,
             upload_expires: Duration::from_secs(env.number("UPLOAD_EXPIRES_SECONDS", 900)?),
@@ -127,6 +157,7 @@ impl Config {
             requests_per_second: env.optional_number("REQUESTS_PER_SECOND")?.filter(|rate| *rate > 0),
             starting_credits: env.credits("STARTING_CREDITS", 30)?,
             text_model: env.optional("TEXT_MODEL"),
+            metrics_namespace: env.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Darkroom".to_owned()),
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
             secrets_id: env.optional("SECRETS_ID"),
             base_urls,
@@ -146,6 +177,17 @@ impl Config {
             QueueName::Dispatch => &self.queues[0],
             QueueName::Collect => &self.queues[1],
             QueueName::Poll => &self.queues[2],
+        }
+    }
+
+    /// The URL of the queue for messages of this one that failed again and again: `DISPATCH_DEAD_LETTERS_URL`, and so on. None: this function
+    /// was not told.
+    pub fn dead_letters_url(&self, queue: QueueName) -> Option<&str> {
+        let [dispatch, collect, poll] = &self.dead_letters;
+        match queue {
+            QueueName::Dispatch => dispatch.as_deref(),
+            QueueName::Collect => collect.as_deref(),
+            QueueName::Poll => poll.as_deref(),
         }
     }
 
@@ -246,6 +288,16 @@ mod tests {
         ];
         let all: HashMap<&str, &str> = base.into_iter().chain(pairs.iter().copied()).collect();
         Config::read(&Catalog::built_in().expect("loads"), |name| all.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_providers_are_those_of_the_catalog() {
+        let catalog = Catalog::built_in().expect("loads");
+        let stated = providers(&catalog).map(|(name, mut secrets)| {
+            secrets.dedup();
+            (name, secrets)
+        });
+        assert!(stated.eq(PROVIDERS.map(|(name, secrets)| (name, secrets.to_vec()))), "correct `PROVIDERS`");
     }
 
     #[test]

@@ -52,6 +52,24 @@ impl FailureClass {
         Self::Internal,
         Self::Resolved,
     ];
+
+    /// The word of the class, as in JSON and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::RejectedInput => "rejected_input",
+            Self::Moderated => "moderated",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+            Self::ProviderAuth => "provider_auth",
+            Self::ProviderFunds => "provider_funds",
+            Self::ProviderFailed => "provider_failed",
+            Self::ResultLost => "result_lost",
+            Self::Expired => "expired",
+            Self::Canceled => "canceled",
+            Self::Internal => "internal",
+            Self::Resolved => "resolved",
+        }
+    }
 }
 
 /// What a failed generation costs its customer.

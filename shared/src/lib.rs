@@ -61,6 +61,8 @@ pub mod live_catalog;
 #[cfg(feature = "io")]
 pub mod logs;
 #[cfg(feature = "io")]
+pub mod metrics;
+#[cfg(feature = "io")]
 pub mod provider;
 #[cfg(feature = "io")]
 pub mod queue;

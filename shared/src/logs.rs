@@ -3,7 +3,20 @@
 use tracing_subscriber::EnvFilter;
 
 /// The crates whose lines are ours.
-const OURS: [&str; 9] = ["shared", "authorize", "presign", "generate", "dispatch", "callback", "poll", "collect", "query"];
+const OURS: [&str; 12] = [
+    "shared",
+    "authorize",
+    "presign",
+    "generate",
+    "dispatch",
+    "callback",
+    "poll",
+    "collect",
+    "query",
+    "organize",
+    "erase",
+    "admin",
+];
 
 /// Starts logging for a Lambda function at the level of `LOG_LEVEL`, `info` unless said.
 pub fn init() {

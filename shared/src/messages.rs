@@ -51,6 +51,20 @@ pub enum QueueName {
     Poll,
 }
 
+impl QueueName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Dispatch, Self::Collect, Self::Poll];
+
+    /// Its word in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dispatch => "dispatch",
+            Self::Collect => "collect",
+            Self::Poll => "poll",
+        }
+    }
+}
+
 /// A body that is not one of our messages.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {

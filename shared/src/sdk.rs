@@ -42,19 +42,19 @@ pub fn sdk(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> R
         .http_client(Https::new());
     config.set_use_fips(is_set("AWS_USE_FIPS_ENDPOINT")).set_use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"));
     config.set_endpoint_url(lookup(ENDPOINT_URL));
-    Ok(config.service_config(Services(Box::new(lookup))).build())
+    Ok(config.service_config(Services(lookup)).build())
 }
 
 /// Settings of single services.
-struct Services(Box<dyn Fn(&str) -> Option<String> + Send + Sync>);
+struct Services<L>(L);
 
-impl std::fmt::Debug for Services {
+impl<L> std::fmt::Debug for Services<L> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Services")
     }
 }
 
-impl LoadServiceConfig for Services {
+impl<L: Fn(&str) -> Option<String> + Send + Sync> LoadServiceConfig for Services<L> {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
         let service: String =
             key.service_id().chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();

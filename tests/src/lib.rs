@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use local::permissions::Refusals;
 use local::simulators::Journal;
 use local::stack::{Options, Stack};
 use serde_json::Value;
@@ -20,6 +21,7 @@ mod audit;
 mod books;
 mod callback;
 mod customer;
+mod engines;
 mod operator;
 mod process;
 mod remains;
@@ -29,6 +31,7 @@ pub use audit::Closing;
 pub use books::Statement;
 pub use callback::Callback;
 pub use customer::Customer;
+pub use engines::endpoints;
 pub use process::Process;
 pub use shared::audit::{Books, Random};
 pub use wire::{Fault, Wire, with_each_call_cut};
@@ -43,6 +46,19 @@ pub struct World {
     pub developer: Customer,
     /// Where it keeps everything; none: in memory.
     pub data: Option<PathBuf>,
+    _within_its_rights: WithinItsRights,
+}
+
+/// No test passes in which a function made a call that its policy in template.yaml does not grant.
+struct WithinItsRights(Refusals);
+
+impl Drop for WithinItsRights {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let refused = self.0.all();
+            assert!(refused.is_empty(), "not granted: {refused:#?}");
+        }
+    }
 }
 
 impl Deref for World {
@@ -65,6 +81,8 @@ pub struct Setting {
     pub clock: Option<Clock>,
     /// Where the API listens, so that another world can take its place; any free port unless given.
     pub port: u16,
+    /// A template instead of the built-in one.
+    pub template: Option<PathBuf>,
 }
 
 impl Setting {
@@ -81,6 +99,8 @@ impl Setting {
             port: self.port,
             environment: environment.map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             clock: self.clock.clone(),
+            template: self.template.clone(),
+            engines: endpoints(),
             dynamodb_interceptor: Some(wire.interceptor()),
             ..Options::default()
         }
@@ -152,7 +172,8 @@ impl World {
             }
         };
         let developer = Customer::new(stack.api.clone(), stack.account, stack.api_key.clone());
-        Self { stack, wire, developer, data: setting.data }
+        let rights = WithinItsRights(stack.refusals.clone());
+        Self { stack, wire, developer, data: setting.data, _within_its_rights: rights }
     }
 
     /// Lets the clock jump, and with it everything that waits for it: delayed messages, leases, the minute's tick.
@@ -213,10 +234,11 @@ impl World {
         let started = Instant::now();
         let mut calm = 0;
         while calm < 3 {
-            let busy = ["DispatchQueue", "PollQueue", "CollectQueue"].into_iter().any(|queue| {
-                let depth = self.stack.queues.depth(queue);
-                depth.visible + depth.in_flight > 0
-            });
+            let mut busy = false;
+            for queue in ["DispatchQueue", "PollQueue", "CollectQueue"] {
+                let depth = self.stack.queues.depth(queue).await.expect("the queues answer");
+                busy |= depth.visible + depth.in_flight > 0;
+            }
             calm = if busy { 0 } else { calm + 1 };
             assert!(started.elapsed() < PATIENCE, "never at rest");
             tokio::time::sleep(Duration::from_millis(5)).await;

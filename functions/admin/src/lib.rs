@@ -1,4 +1,4 @@
-//! For administrators: accounts, their keys and credits; generations by hand; whether the books are right; providers, models and chains while
+//! For administrators: how everything stands; accounts, their keys and credits; generations by hand; whether the books are right; providers, models and chains while
 //! the product runs, and how providers stand. Every route needs a key with the scope `admin`.
 
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -15,6 +15,7 @@ pub mod generations;
 pub mod keys;
 mod providers;
 pub mod reconciliations;
+pub mod status;
 
 /// Answers `/v1/admin/…`.
 pub async fn handle(backend: &Backend, request: Request) -> Response<Body> {
@@ -55,6 +56,8 @@ async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, P
         ("GET", ["v1", "admin", "generations", id]) => generations::show(backend, id).await,
         ("GET", ["v1", "admin", "accounts", id, "reconciliation"]) => reconciliations::one(backend, id).await,
         ("GET", ["v1", "admin", "reconciliations"]) => reconciliations::page(backend, request).await,
+        ("GET", ["v1", "admin", "status"]) => status::status(backend).await,
+        ("POST", ["v1", "admin", "dead-letters", queue, "redrive"]) => status::redrive(backend, queue).await,
         ("POST", ["v1", "admin", "generations", id, "retry"]) => generations::retry(backend, request, caller, id).await,
         ("POST", ["v1", "admin", "generations", id, "release"]) => generations::release(backend, request, caller, id).await,
         ("POST", ["v1", "admin", "generations", id, "charge"]) => generations::charge(backend, request, caller, id).await,

@@ -8,6 +8,7 @@ use shared::endpoint;
 use shared::generation::{Generation, State};
 use shared::ids::GenerationId;
 use shared::lifecycle::Event;
+use shared::metrics::{self, Sample};
 use shared::outcome::Report;
 use shared::provider::{CallbackNews, CallbackRefusal, Provider, challenge_reply};
 use shared::signature::read_callback_token;
@@ -53,6 +54,7 @@ pub async fn receive(
         tracing::warn!(provider, generation = id, attempt, "a callback names another job");
         return Err(problem);
     }
+    backend.measure(&[Sample::count(metrics::CALLBACKS, &[("Provider", provider)])]);
     let changed = match event(attempt, news) {
         Some(event) => match backend.apply(generation, &event).await? {
             Applied::Changed(_) => true,

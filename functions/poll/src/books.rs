@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use shared::backend::Backend;
 use shared::ids::AccountId;
 use shared::messages::{Message, Outgoing};
+use shared::metrics::{self, Sample};
 use shared::reconcile::Reconciliation;
 use shared::store::StoreError;
 
@@ -43,7 +44,10 @@ pub(crate) async fn look(backend: &Backend, accounts: &[AccountId]) -> Result<()
         Ok::<_, Error>(())
     };
     let outcome = tokio::time::timeout(TIME_LIMIT, all).await;
-    let Totals { accounts: done, with_findings, findings, entries, generations } = totals;
+    let Totals { accounts: done, with_findings, findings, entries, generations, open_holds } = totals;
+    #[allow(clippy::cast_precision_loss, reason = "a metric")]
+    let values = vec![(metrics::RECONCILE_FINDINGS, findings as f64), (metrics::HOLDS_OPEN, open_holds as f64)];
+    backend.measure(&[Sample::of(&[], values)]);
     tracing::info!(accounts = done, with_findings, findings, entries, generations, "the books were looked at");
     match (outcome, accounts.get(done..)) {
         (Ok(outcome), _) => outcome,
@@ -91,6 +95,7 @@ struct Totals {
     findings: u64,
     entries: u64,
     generations: u64,
+    open_holds: u64,
 }
 
 impl Totals {
@@ -100,6 +105,7 @@ impl Totals {
         self.findings += found.findings_total;
         self.entries += found.entries;
         self.generations += found.generations;
+        self.open_holds += found.open_holds_total;
     }
 }
 

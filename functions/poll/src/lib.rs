@@ -19,9 +19,10 @@ use shared::generation::{Generation, State};
 use shared::ids::{AccountId, GenerationId};
 use shared::lifecycle::{Event, Send, TICK};
 use shared::messages::{Message, Outgoing};
+use shared::metrics::{self, Sample};
 use shared::outcome::Report;
 use shared::provider::{Provider, kept_results};
-use shared::store::DueRecord;
+use shared::store::{Due, DueRecord};
 
 mod books;
 
@@ -95,10 +96,12 @@ async fn tick(backend: &Backend) -> Result<(), Error> {
 async fn sweep(backend: &Backend, shard: u32, before: Timestamp) -> Result<(), Error> {
     let mut cursor = None;
     let mut found = 0;
+    let mut ages = Ages::default();
     loop {
         let (due, next) = backend.store.due(shard, before, cursor).await?;
         let now = backend.now();
         found += due.len();
+        due.iter().for_each(|due| ages.see(due, now));
         let sends = due.into_iter().filter(|due| is_time_to_nudge(due.due_at, now)).map(|due| async move {
             let outgoing = match due.record {
                 DueRecord::Generation(id) => Outgoing::of(Send::Nudge { at: due.due_at }, id, due.account, now),
@@ -115,10 +118,37 @@ async fn sweep(backend: &Backend, shard: u32, before: Timestamp) -> Result<(), E
             None => break,
         }
     }
+    backend.measure(&[ages.sample()]);
     if found > 0 {
         tracing::info!(shard, found, "swept");
     }
     Ok(())
+}
+
+/// The oldest of what a sweep has seen.
+#[derive(Debug, Default)]
+struct Ages {
+    overdue: SignedDuration,
+    held: Option<SignedDuration>,
+    unconfirmed: Option<SignedDuration>,
+}
+
+impl Ages {
+    fn see(&mut self, due: &Due, now: Timestamp) {
+        let age = |since: Timestamp| now.duration_since(since);
+        self.overdue = self.overdue.max(age(due.due_at));
+        if let Some(job) = &due.job {
+            self.held = self.held.max(job.held_since.map(age));
+            self.unconfirmed = self.unconfirmed.max(job.unconfirmed_since.map(age));
+        }
+    }
+
+    fn sample(&self) -> Sample {
+        let ages = [(metrics::OLDEST_HOLD_SECONDS, self.held), (metrics::UNCONFIRMED_SECONDS, self.unconfirmed)];
+        let ages = ages.into_iter().filter_map(|(metric, age)| Some((metric, age?)));
+        let all = std::iter::once((metrics::OVERDUE_SECONDS, self.overdue)).chain(ages);
+        Sample::of(&[], all.map(|(metric, age)| (metric, metrics::seconds(age))).collect())
+    }
 }
 
 /// What is overdue has a nudge in the queue already, unless that was lost: ever more rarely another one is sent.
@@ -191,14 +221,15 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
     let asking = async {
         let provider = Provider::of(backend, &leased, attempt).await?;
         if canceling && provider.cancel(&leased, attempt, &job).await == Report::Canceled {
-            return Ok(Report::Canceled);
+            return Ok((Report::Canceled, false));
         }
-        Ok::<_, Error>(provider.ask(&leased, attempt, &job, backend.now()).await)
+        let report = provider.ask(&leased, attempt, &job, backend.now()).await;
+        Ok::<_, Error>((report, provider.is_to_call_back(&leased)))
     };
     // The function has to live to write down what it learned, and that the time is up.
-    let report = match tokio::time::timeout(ASK_LIMIT, asking).await {
+    let (report, is_to_call_back) = match tokio::time::timeout(ASK_LIMIT, asking).await {
         Ok(report) => report?,
-        Err(_) => Report::Unclear("the provider did not answer in time".to_owned()),
+        Err(_) => (Report::Unclear("the provider did not answer in time".to_owned()), false),
     };
     let event = match report {
         Report::Running { progress, queue_position } => Event::StillRunning { attempt, progress, queue_position },
@@ -211,7 +242,12 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
             Event::AskFailed { attempt }
         }
     };
+    let provider = leased.candidate().provider.clone();
     let applied = backend.apply(*leased, &event).await?;
+    let has_ended = matches!(event, Event::Succeeded { .. } | Event::Failed { .. } | Event::ProviderCanceled { .. });
+    if is_to_call_back && has_ended && matches!(applied, Applied::Changed(_)) {
+        backend.measure(&[Sample::count(metrics::LOST_CALLBACKS, &[("Provider", &provider)])]);
+    }
     let expired = matches!(applied.generation().state, State::Failed { .. }) && backend.now() >= expires_at;
     if expired && !canceling {
         // Nobody waits for it any more; if the provider can be stopped, the better.

@@ -57,7 +57,7 @@ struct Saved {
 }
 
 pub(super) async fn run(arguments: Demo) -> Result<()> {
-    arguments.common.start_logging("warn");
+    arguments.common.start_logging("warn", None);
     let catalog = Catalog::built_in()?;
     let model = catalog.model(&arguments.model);
     let model = model.ok_or_else(|| anyhow!("there is no model `{}`; `darkroom models` lists them", arguments.model))?;

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use super::Common;
+use super::log_file::LogFile;
 use crate::stack::{Options, Stack};
 
 /// Arguments of `darkroom dev`.
@@ -25,7 +26,9 @@ pub(super) struct Dev {
 }
 
 pub(super) async fn run(arguments: Dev) -> Result<()> {
-    arguments.common.start_logging(if arguments.json { "warn" } else { "info" });
+    let unwritable = || format!("the data folder `{}` cannot be written", arguments.data.display());
+    let log = LogFile::open(&arguments.data).with_context(unwritable)?;
+    arguments.common.start_logging(if arguments.json { "warn" } else { "info" }, Some(log));
     let options = Options { data: Some(arguments.data.clone()), port: arguments.port, ..arguments.common.options()? };
     let stack = Stack::start(options).await?;
     if arguments.json {

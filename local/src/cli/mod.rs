@@ -7,9 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use shared::catalog::Catalog;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::stack::Options;
+use log_file::LogFile;
 use trial::VideoTrial;
 
 mod account;
@@ -27,12 +30,15 @@ mod job;
 mod key;
 mod key_bootstrap;
 mod ledger;
+mod log_file;
+mod logs;
 mod models;
 mod progress;
 mod provider_facts;
 mod provider_setup;
 mod providers;
 mod reconcile;
+mod status;
 mod tool_run;
 mod trial;
 mod trial_params;
@@ -80,6 +86,10 @@ enum Command {
     Generation(generation::Generation),
     /// See whether the books of a running darkroom are right: exits with 0 if so, 1 if not, 2 if it could not be found out.
     Reconcile(reconcile::Reconcile),
+    /// Show what is due, stuck and queued in a running darkroom; let dead letters be tried once more.
+    Status(status::Status),
+    /// Read the log of a local run.
+    Logs(logs::Logs),
     /// Set up a provider's key and webhook secret.
     Provider(provider_setup::Provider),
     /// Accounts of a running darkroom: open, look at, change, suspend.
@@ -129,13 +139,17 @@ impl Common {
         Ok(Options { template: self.template.clone(), environment, public_url: self.public_url.clone(), ..Options::default() })
     }
 
-    fn start_logging(&self, default: &str) {
-        let filter = self.log.as_deref().unwrap_or(default);
+    /// To stderr, and to the file, in which everything from `info` on is kept.
+    fn start_logging(&self, default: &str, file: Option<LogFile>) {
         // s3s logs whole requests at debug, presigned links included; dynoxide warns of every condition that was not met.
-        let filter = EnvFilter::new(format!("{filter},s3s=warn,s3s_fs=warn,dynoxide=error"));
+        let filter = |level: &str| EnvFilter::new(format!("{level},s3s=warn,s3s_fs=warn,dynoxide=error"));
         let ansi = std::io::stderr().is_terminal();
-        let _ =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).compact().try_init();
+        let terminal = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).compact();
+        let kept = file.map(|file| {
+            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(file).with_filter(filter("info"))
+        });
+        let terminal = terminal.with_filter(filter(self.log.as_deref().unwrap_or(default)));
+        let _ = tracing_subscriber::registry().with(terminal).with(kept).try_init();
     }
 }
 
@@ -174,6 +188,8 @@ pub async fn run() -> ExitCode {
         Some(Command::Catalog(command)) => catalog::run(command).await,
         Some(Command::Providers(providers)) => providers::run(&providers).await,
         Some(Command::Reconcile(reconcile)) => return reconcile::run(&reconcile).await,
+        Some(Command::Status(status)) => status::run(&status).await,
+        Some(Command::Logs(logs)) => logs::run(&logs).await,
         Some(Command::Generation(command)) => generation::run(command).await,
         Some(Command::Provider(provider)) => provider_setup::run(provider).await,
         Some(Command::Account(command)) => account::run(command).await,

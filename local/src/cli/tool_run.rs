@@ -45,7 +45,7 @@ fn parameter(text: &str) -> Result<(String, Value), String> {
 }
 
 pub(super) async fn run(arguments: Run) -> Result<()> {
-    arguments.job.common.start_logging("warn");
+    arguments.job.common.start_logging("warn", None);
     let files = job::read_files(&arguments.job.images)?;
     let darkroom = job::find(&arguments.job).await?;
     let tools = darkroom.client.tools().await?.tools;

@@ -37,7 +37,7 @@ pub(super) enum Wanted {
 }
 
 pub(super) async fn run(arguments: Trial, wanted: Wanted) -> Result<()> {
-    arguments.job.common.start_logging("warn");
+    arguments.job.common.start_logging("warn", None);
     let files = job::read_files(&arguments.job.images)?;
     let darkroom = job::find(&arguments.job).await?;
     let models = darkroom.client.models().await?.models;

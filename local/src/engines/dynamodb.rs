@@ -1,4 +1,4 @@
-//! DynamoDB: dynoxide on SQLite.
+//! DynamoDB: dynoxide on SQLite, or another engine at an endpoint.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +33,11 @@ pub enum Storage {
 pub struct DynamoDb {
     /// `http://127.0.0.1:{port}`
     pub endpoint_url: String,
+    embedded: Option<Embedded>,
+}
+
+/// What runs in this process.
+struct Embedded {
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
     sweeper: Sweeper,
@@ -49,12 +54,18 @@ impl DynamoDb {
                 error!(error = problem, "the DynamoDB engine ended");
             }
         });
-        Ok(Self { endpoint_url, stop, server, sweeper: Sweeper(tokio::spawn(sweep(database))) })
+        let embedded = Embedded { stop, server, sweeper: Sweeper(tokio::spawn(sweep(database))) };
+        Ok(Self { endpoint_url, embedded: Some(embedded) })
     }
 
-    /// Stops taking connections and waits for what runs.
+    /// One that somebody else runs.
+    pub fn elsewhere(endpoint_url: String) -> Self {
+        Self { endpoint_url, embedded: None }
+    }
+
+    /// Stops taking connections and waits for what runs; one that runs elsewhere runs on.
     pub async fn shut_down(self) {
-        let Self { endpoint_url: _, stop, server, sweeper } = self;
+        let Some(Embedded { stop, server, sweeper }) = self.embedded else { return };
         drop(sweeper);
         drop(stop);
         if let Err(problem) = server.await {

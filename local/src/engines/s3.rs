@@ -1,10 +1,11 @@
-//! S3: s3s-fs on a directory, with the bucket's CORS rules in front of it.
+//! S3: s3s-fs on a directory with the bucket's CORS rules in front of it, or another engine at an endpoint.
 
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use aws_sdk_s3::types::CorsConfiguration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -15,17 +16,18 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
+use shared::backend::s3_client;
 use tokio::task::JoinHandle;
 use tracing::error;
 
-use super::{ACCESS_KEY_ID, EngineError, SECRET_ACCESS_KEY, listen};
+use super::{ACCESS_KEY_ID, EngineError, SECRET_ACCESS_KEY, listen, sdk};
 use crate::template::{Bucket, CorsRule};
 
 /// A running S3; dropping it stops it.
 pub struct S3 {
     /// `http://127.0.0.1:{port}`, to be used with path-style addresses.
     pub endpoint_url: String,
-    server: JoinHandle<()>,
+    server: Option<JoinHandle<()>>,
 }
 
 impl S3 {
@@ -45,13 +47,42 @@ impl S3 {
                 error!(error = %problem, "the S3 engine ended");
             }
         });
-        Ok(Self { endpoint_url, server })
+        Ok(Self { endpoint_url, server: Some(server) })
+    }
+
+    /// One that somebody else runs, in which the bucket is made with the template's CORS rules if it is not there.
+    pub async fn elsewhere(endpoint_url: String, bucket: &Bucket) -> Result<Self, EngineError> {
+        let client = s3_client(&sdk(&endpoint_url));
+        let refused = |action, source| EngineError::BucketCall { action, bucket: bucket.name.clone(), source: Box::new(source) };
+        let there = client.head_bucket().bucket(&bucket.name).send().await.is_ok();
+        if !there {
+            client.create_bucket().bucket(&bucket.name).send().await.map_err(|error| refused("make", error.into()))?;
+        }
+        let rules = bucket.cors.iter().map(|rule| {
+            aws_sdk_s3::types::CorsRule::builder()
+                .set_allowed_origins(Some(rule.allowed_origins.clone()))
+                .set_allowed_methods(Some(rule.allowed_methods.clone()))
+                .set_allowed_headers(Some(rule.allowed_headers.clone()))
+                .set_expose_headers(Some(rule.exposed_headers.clone()))
+                .max_age_seconds(i32::try_from(rule.max_age).unwrap_or(i32::MAX))
+                .build()
+        });
+        let rules = rules.collect::<Result<Vec<_>, _>>().map_err(|error| refused("describe", error.into()))?;
+        if !rules.is_empty() {
+            let cors = CorsConfiguration::builder().set_cors_rules(Some(rules)).build();
+            let cors = cors.map_err(|error| refused("describe", error.into()))?;
+            let put = client.put_bucket_cors().bucket(&bucket.name).cors_configuration(cors);
+            put.send().await.map_err(|error| refused("set the CORS rules of", error.into()))?;
+        }
+        Ok(Self { endpoint_url, server: None })
     }
 }
 
 impl Drop for S3 {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(server) = &self.server {
+            server.abort();
+        }
     }
 }
 
@@ -163,9 +194,6 @@ mod tests {
     use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 
     use super::*;
-    use shared::backend::s3_client;
-
-    use crate::engines::sdk;
     use crate::template::{BUILT_IN, LocalValues, Template};
 
     struct Fixture {

@@ -19,8 +19,9 @@ use tracing::{error, info};
 use self::event::{Incoming, http_response};
 use self::routes::{Match, Routes};
 use crate::invoker::{InvokeError, Invoker};
-use crate::template::{Authorizer, Template};
+use crate::template::{Authorizer, Cors, Template};
 
+mod cors;
 mod event;
 mod routes;
 #[cfg(test)]
@@ -37,6 +38,7 @@ const MAX_CACHED: usize = 10_000;
 pub struct Gateway {
     routes: Routes,
     authorizer: Option<Authorizer>,
+    cors: Option<Cors>,
     invoker: Arc<Invoker>,
     clock: Clock,
     /// The authorizer's answers by identity; in API Gateway too a refusal is kept like a permission.
@@ -68,7 +70,8 @@ enum Refusal {
 impl Gateway {
     pub fn new(template: &Template, invoker: Arc<Invoker>, clock: Clock) -> Self {
         let authorizer = template.authorizer.clone();
-        Self { routes: Routes::new(template), authorizer, invoker, clock, cache: Mutex::default() }
+        let cors = template.cors.clone();
+        Self { routes: Routes::new(template), authorizer, cors, invoker, clock, cache: Mutex::default() }
     }
 
     /// Answers what `extra` has no route for. `extra` must not have a fallback of its own, and the router is to be served
@@ -193,6 +196,11 @@ async fn answer(
 ) -> Response<Body> {
     // Sixteen characters of base64, as API Gateway's ids are.
     let request_id = base64::engine::general_purpose::URL_SAFE.encode(random_bytes::<11>());
+    let cors = gateway.cors.as_ref();
+    if let Some(response) = cors.and_then(|cors| cors::preflight(cors, request.method(), request.headers())) {
+        return response;
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
     let found = gateway.routes.find(request.method().as_str(), request.uri().path());
     // The route and not the path, which can hold a token.
     let route = found.as_ref().map_or_else(|| "none".to_owned(), |found| found.route_key.clone());
@@ -202,6 +210,9 @@ async fn answer(
     };
     let mut response = outcome.unwrap_or_else(Refusal::response);
     info!(route, status = response.status().as_u16(), request_id, "request answered");
+    if let (Some(cors), Some(origin)) = (cors, origin) {
+        cors::allow(cors, &origin, response.headers_mut());
+    }
     if let Ok(value) = HeaderValue::try_from(&request_id) {
         response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), value);
     }

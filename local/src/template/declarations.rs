@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value as Yaml;
 
-use super::resolve::{API_ID, Resolver, arn, scalar_text};
+use super::resolve::{API_ID, Resolver, STACK, Sources, arn, scalar_text};
 use super::{
-    Authorizer, Bucket, CorsRule, Function, Index, Key, LocalValues, Queue, QueueSource, Route, Schedule, Table, Template,
-    TemplateError, entries,
+    Authorizer, Bucket, Cors, CorsRule, Function, Index, Key, LocalValues, Queue, QueueSource, Route, Schedule, Table, Template,
+    TemplateError, entries, grants,
 };
 
 /// Lambda's own figures for a function that names none.
@@ -21,8 +21,10 @@ const DEFAULT_BATCH_SIZE: usize = 10;
 const DEFAULT_VISIBILITY_SECONDS: u64 = 30;
 const DEFAULT_RETENTION_SECONDS: u64 = 345_600;
 
-pub(super) fn read(root: &Yaml, values: &LocalValues) -> Result<Template, TemplateError> {
-    let reader = Reader { root, resolver: Resolver::new(root, values)? };
+pub(super) fn read(sources: &Sources, values: &LocalValues) -> Result<Template, TemplateError> {
+    let reader = Reader { resolver: Resolver::new(sources, &sources.root, values)? };
+    let cors = reader.only("AWS::Serverless::HttpApi")?;
+    let cors = cors.map(|(id, api)| reader.optional::<Cors>(api, &format!("Resources.{id}"), "Properties.CorsConfiguration"));
     let api = reader.only("AWS::Serverless::HttpApi")?;
     let authorizer = api.map(|(id, api)| reader.authorizer(id, api)).transpose()?.flatten();
     let queues = reader.all("AWS::SQS::Queue")?.into_iter().map(|(id, queue)| reader.queue(id, queue));
@@ -32,9 +34,10 @@ pub(super) fn read(root: &Yaml, values: &LocalValues) -> Result<Template, Templa
             .map(|(id, function)| reader.function(id, function, authorizer.as_ref()))
             .collect::<Result<_, _>>()?,
         queues: queues.collect::<Result<_, _>>()?,
-        table: reader.table(values)?,
-        bucket: reader.bucket(values)?,
+        table: reader.with("AWS::DynamoDB::Table")?.table(values)?,
+        bucket: reader.with("AWS::S3::Bucket")?.bucket(values)?,
         authorizer: authorizer.map(|(_, authorizer)| authorizer),
+        cors: cors.transpose()?.flatten(),
     };
     check_references(&template)?;
     Ok(template)
@@ -66,15 +69,37 @@ fn check_references(template: &Template) -> Result<(), TemplateError> {
 }
 
 struct Reader<'a> {
-    root: &'a Yaml,
     resolver: Resolver<'a>,
 }
 
 impl<'a> Reader<'a> {
+    /// The resources of a kind whose condition holds.
     fn all(&self, kind: &str) -> Result<Vec<(&'a str, &'a Yaml)>, TemplateError> {
-        let mut resources = entries(self.root, "Resources")?;
+        let mut resources = entries(self.resolver.root, "Resources")?;
         resources.retain(|(_, resource)| resource.get("Type").and_then(Yaml::as_str) == Some(kind));
-        Ok(resources)
+        let mut there = Vec::new();
+        for (id, resource) in resources {
+            let condition = resource.get("Condition").and_then(Yaml::as_str);
+            if condition.map_or(Ok(true), |name| self.resolver.holds(name, &format!("Resources.{id}")))? {
+                there.push((id, resource));
+            }
+        }
+        Ok(there)
+    }
+
+    /// The reader of this stack or of the nested one that has resources of a kind.
+    fn with(&self, kind: &str) -> Result<Self, TemplateError> {
+        let root = Self { resolver: self.resolver.clone() };
+        if !root.all(kind)?.is_empty() {
+            return Ok(root);
+        }
+        for (id, _) in self.all(STACK)? {
+            let nested = Self { resolver: self.resolver.nested(id)? };
+            if !nested.all(kind)?.is_empty() {
+                return Ok(nested);
+            }
+        }
+        Ok(root)
     }
 
     /// The one resource of its kind.
@@ -104,7 +129,7 @@ impl<'a> Reader<'a> {
     fn function_property<T: DeserializeOwned>(&self, function: &Yaml, path: &str, key: &str) -> Result<Option<T>, TemplateError> {
         match self.optional(function, path, &format!("Properties.{key}"))? {
             Some(own) => Ok(Some(own)),
-            None => match self.root.get("Globals") {
+            None => match self.resolver.root.get("Globals") {
                 Some(globals) => self.optional(globals, "Globals", &format!("Function.{key}")),
                 None => Ok(None),
             },
@@ -123,6 +148,10 @@ impl<'a> Reader<'a> {
             routes: Vec::new(),
             queues: Vec::new(),
             schedules: Vec::new(),
+            grants: match self.optional::<Vec<serde_json::Value>>(function, &path, "Properties.Policies")? {
+                Some(policies) => grants::read(&policies, &path)?,
+                None => Vec::new(),
+            },
         };
         let properties = function.get("Properties").unwrap_or(&Yaml::Null);
         for (name, event) in entries(properties, "Events")? {
@@ -134,7 +163,7 @@ impl<'a> Reader<'a> {
     /// The variables of `Globals`, then the function's own, which win.
     fn environment(&self, function: &Yaml, path: &str) -> Result<Vec<(String, String)>, TemplateError> {
         type Variables = serde_json::Map<String, serde_json::Value>;
-        let globals = self.root.get("Globals").unwrap_or(&Yaml::Null);
+        let globals = self.resolver.root.get("Globals").unwrap_or(&Yaml::Null);
         let mut variables: Variables = self.optional(globals, "Globals", "Function.Environment.Variables")?.unwrap_or_default();
         let own: Variables = self.optional(function, path, "Properties.Environment.Variables")?.unwrap_or_default();
         variables.extend(own);

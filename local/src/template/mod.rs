@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_yaml_ng::Value as Yaml;
 
 mod declarations;
+mod grants;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,11 @@ pub use resolve::{ACCOUNT_ID, API_ID, REGION, arn};
 
 /// The template this program was built with.
 pub const BUILT_IN: &str = include_str!("../../../template.yaml");
+/// What it nests.
+const NESTED: [(&str, &str); 2] = [
+    ("infra/data.yaml", include_str!("../../../infra/data.yaml")),
+    ("infra/monitoring.yaml", include_str!("../../../infra/monitoring.yaml")),
+];
 
 /// What resources and parameters of the template stand for in this process.
 #[derive(Clone, Default)]
@@ -34,6 +40,8 @@ pub struct Template {
     pub functions: Vec<Function>,
     /// The default authorizer of the API, if it has one.
     pub authorizer: Option<Authorizer>,
+    /// What web pages of other origins may ask of the API.
+    pub cors: Option<Cors>,
     pub queues: Vec<Queue>,
     pub table: Table,
     pub bucket: Bucket,
@@ -51,6 +59,19 @@ pub struct Function {
     pub routes: Vec<Route>,
     pub queues: Vec<QueueSource>,
     pub schedules: Vec<Schedule>,
+    /// What its role may do.
+    pub grants: Vec<Grant>,
+}
+
+/// A statement of a function's policy: actions that are allowed on resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// `dynamodb:GetItem`
+    pub actions: Vec<String>,
+    /// ARNs; a `*` at the end stands for anything.
+    pub resources: Vec<String>,
+    /// Patterns, each partition key that is touched has to match one; none: any key.
+    pub leading_keys: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +113,19 @@ pub struct Authorizer {
     pub header: String,
     /// How long an answer holds for the same header value; zero keeps none.
     pub ttl: Duration,
+}
+
+/// `CorsConfiguration` of the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
+pub struct Cors {
+    /// Exact origins, or `*`.
+    pub allow_origins: Vec<String>,
+    pub allow_methods: Vec<String>,
+    pub allow_headers: Vec<String>,
+    pub expose_headers: Vec<String>,
+    /// Seconds a browser may keep the answer to a preflight request.
+    pub max_age: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +196,7 @@ pub enum TemplateError {
     Missing { path: String },
     #[error("`{path}` in the template: {problem}")]
     Invalid { path: String, problem: String },
-    #[error("`{path}` in the template uses `{name}`, which the local run does not know; use Ref, Sub or GetAtt")]
+    #[error("`{path}` in the template uses `{name}`, which the local run does not know; use Ref, Sub, GetAtt, If or Join")]
     UnsupportedIntrinsic { path: String, name: String },
     #[error("`{path}` in the template refers to `{name}`, which is neither a resource nor a parameter with a value")]
     UnknownReference { path: String, name: String },
@@ -173,17 +207,40 @@ pub enum TemplateError {
 }
 
 impl Template {
-    /// Reads a template file in place of the one this program was built with.
+    /// Reads a template file in place of the one this program was built with, and those beside it that it nests.
     pub fn load(path: &Path, values: &LocalValues) -> Result<Self, TemplateError> {
-        let text = std::fs::read_to_string(path).map_err(|source| TemplateError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, values)
+        let read =
+            |path: &Path| std::fs::read_to_string(path).map_err(|source| TemplateError::Read { path: path.to_owned(), source });
+        Self::of(&read(path)?, |url| read(&path.with_file_name("").join(url)), values)
     }
 
-    /// Understands a template, resolving its references with `values`. Whatever would behave otherwise here than when
-    /// deployed is an error, not left out.
+    /// Understands a template, resolving its references with `values`; what it nests is what this program was built with. Whatever would
+    /// behave otherwise here than when deployed is an error, not left out.
     pub fn parse(text: &str, values: &LocalValues) -> Result<Self, TemplateError> {
-        let root: Yaml = serde_yaml_ng::from_str(text).map_err(TemplateError::Yaml)?;
-        declarations::read(&root, values)
+        let nested = |url: &str| match NESTED.iter().find(|(path, _)| *path == url) {
+            Some((_, text)) => Ok((*text).to_owned()),
+            None => {
+                Err(TemplateError::Invalid { path: "Resources".to_owned(), problem: format!("there is no template `{url}`") })
+            }
+        };
+        Self::of(text, nested, values)
+    }
+
+    fn of(
+        text: &str,
+        nested: impl Fn(&str) -> Result<String, TemplateError>,
+        values: &LocalValues,
+    ) -> Result<Self, TemplateError> {
+        let yaml = |text: &str| serde_yaml_ng::from_str::<Yaml>(text).map_err(TemplateError::Yaml);
+        let mut sources = resolve::Sources { root: yaml(text)?, nested: BTreeMap::new() };
+        let urls = entries(&sources.root, "Resources")?.into_iter();
+        let urls = urls.filter(|(_, resource)| resource.get("Type").and_then(Yaml::as_str) == Some(resolve::STACK));
+        let urls = urls.filter_map(|(_, stack)| stack.get("Properties")?.get("TemplateURL")?.as_str().map(str::to_owned));
+        for url in urls.collect::<Vec<_>>() {
+            let text = nested(&url)?;
+            sources.nested.insert(url, yaml(&text)?);
+        }
+        declarations::read(&sources, values)
     }
 
     /// The queue with this logical id.

@@ -83,6 +83,8 @@ fn the_routes_of_the_api_are_these() {
             "GET /v1/admin/chains/{name} -> admin",
             "PUT /v1/admin/chains/{name} -> admin",
             "DELETE /v1/admin/chains/{name} -> admin",
+            "GET /v1/admin/status -> admin",
+            "POST /v1/admin/dead-letters/{queue}/redrive -> admin",
             "DELETE /v1/admin/accounts/{account}/content -> admin",
             "POST /v1/callbacks/{provider}/{generation}/{token} -> callback open",
         ]
@@ -239,9 +241,10 @@ fn values_for_unknown_parameters_are_refused() {
 #[test]
 fn long_and_short_intrinsics_mean_the_same() {
     let resolve = |yaml: &str| {
-        let root: Yaml = serde_yaml_ng::from_str(BUILT_IN).unwrap();
-        let values = values();
-        let resolver = resolve::Resolver::new(&root, &values).unwrap_or_else(|error| panic!("{error}"));
+        let yaml_of = |text: &str| serde_yaml_ng::from_str::<Yaml>(text).unwrap();
+        let nested = NESTED.iter().map(|(path, text)| ((*path).to_owned(), yaml_of(text))).collect();
+        let sources = resolve::Sources { root: yaml_of(BUILT_IN), nested };
+        let resolver = resolve::Resolver::new(&sources, &sources.root, &values()).unwrap_or_else(|error| panic!("{error}"));
         resolver.resolve(&serde_yaml_ng::from_str(yaml).unwrap(), "here").unwrap_or_else(|error| panic!("{yaml}: {error}"))
     };
     let arn = "arn:aws:sqs:us-east-1:000000000000:PollQueue";
@@ -249,7 +252,8 @@ fn long_and_short_intrinsics_mean_the_same() {
     assert_eq!(resolve("!GetAtt [PollQueue, Arn]"), arn);
     assert_eq!(resolve("Fn::GetAtt: [PollQueue, Arn]"), arn);
     assert_eq!(resolve("!Sub '${PollQueue.Arn}'"), arn);
-    assert_eq!(resolve("Ref: Table"), "darkroom");
-    assert_eq!(resolve("!Sub 'arn:${AWS::Partition}:x:${Table}:${!kept}'"), "arn:aws:x:darkroom:${kept}");
-    assert_eq!(resolve("!Sub ['${Who}@${AWS::Region}', {Who: !Ref Bucket}]"), "media@us-east-1");
+    assert_eq!(resolve("Fn::GetAtt: [Data, Outputs.TableName]"), "darkroom");
+    assert_eq!(resolve("!Sub 'arn:${AWS::Partition}:x:${Data.Outputs.TableName}:${!kept}'"), "arn:aws:x:darkroom:${kept}");
+    assert_eq!(resolve("!Sub ['${Who}@${AWS::Region}', {Who: !GetAtt Data.Outputs.BucketName}]"), "media@us-east-1");
+    assert_eq!(resolve("!Join ['/', [a, !Ref AWS::Region, 1]]"), "a/us-east-1/1");
 }

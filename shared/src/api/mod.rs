@@ -15,6 +15,7 @@ mod media;
 mod models;
 mod problem;
 mod quotes;
+mod status;
 
 pub use account::{AccountView, EndingView, EntryView, LedgerQuery, LedgerView};
 pub use accounts::{AccountList, ActionList, ActionView, ChangeAccount, ChangeLimits, CreateAccount};
@@ -35,6 +36,7 @@ pub use media::{AssetError, AssetList, AssetSource, AssetStatus, AssetView, Chan
 pub use models::{ModelList, ModelView, ToolList, ToolModelView, ToolView};
 pub use problem::Problem;
 pub use quotes::{CreateQuote, CreatedQuote};
+pub use status::{DueView, QueueView, RedriveView, StatusView, StuckView};
 
 fn compiled(schema: &str) -> Params {
     compiled_value(&serde_json::from_str(schema).expect("the schema is JSON, as the tests show"))

@@ -7,6 +7,7 @@ use lambda_http::{Body, Request, Response};
 use super::{anybody, authorized, context, problem};
 use crate::api::Problem;
 use crate::backend::Backend;
+use crate::metrics::{self, Sample};
 use crate::rate_limit::{Rate, Standing, Verdict};
 use crate::store::Bucket;
 
@@ -28,6 +29,7 @@ pub async fn answer(
     let (limit, answer) = match admit(backend, request).await {
         Ok(limit) => (limit, route.await),
         Err(limit) => {
+            backend.measure(&[Sample::count(metrics::RATE_LIMITED, &[])]);
             let refusal = limit.refusal();
             (Some(limit), Err(refusal))
         }

@@ -204,6 +204,11 @@ impl<'a> Provider<'a> {
         self.backend.config.base_url(self.name()).unwrap_or(own)
     }
 
+    /// Whether the provider was told where to call back.
+    pub fn is_to_call_back(&self, generation: &Generation) -> bool {
+        self.remote().is_some_and(|remote| self.callback_url(remote, generation).is_some())
+    }
+
     fn callback_url(&self, remote: Remote<'_>, generation: &Generation) -> Option<String> {
         let config = &self.backend.config;
         let (base, secret) = (config.public_url.as_ref()?, config.signing_secret()?);

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use messages::{Message, Place, QueueState, after};
 
-use super::{MAX_BATCH, MAX_VISIBILITY, QueueError, check_message};
+use super::{MAX_BATCH, MAX_VISIBILITY, QueueError, Standing, check_message};
 use crate::clock::{Clock, random_bytes};
 
 mod messages;
@@ -61,6 +61,20 @@ pub struct Depth {
 pub struct MemoryQueues {
     clock: Clock,
     shared: Arc<Shared>,
+    role: Option<Role>,
+}
+
+/// Whether an action is granted on the queue of a name.
+type Granted = dyn Fn(&str, &str) -> bool + Send + Sync;
+
+/// What its holder may do with which queue.
+#[derive(Clone)]
+struct Role(Arc<Granted>);
+
+impl std::fmt::Debug for Role {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Role")
+    }
 }
 
 #[derive(Debug)]
@@ -82,12 +96,13 @@ impl MemoryQueues {
         queues.extend(specs.into_iter().map(|spec| (spec.name.clone(), QueueState::new(spec))));
         let arrivals = queues.keys().map(|name| (name.clone(), Notify::new())).collect();
         let state = Mutex::new(State { queues, last_number: 0 });
-        Self { clock, shared: Arc::new(Shared { state, arrivals }) }
+        Self { clock, shared: Arc::new(Shared { state, arrivals }), role: None }
     }
 
     /// Sends one message and returns its id. Limits and meaning of the arguments as in [`super::Queue::send`].
     pub fn send(&self, queue: &str, body: String, delay: Duration, group: &str) -> Result<String, QueueError> {
         let delay_seconds = check_message(&body, delay, group)?;
+        self.check("sqs:SendMessage", queue)?;
         let now = self.clock.now();
         let mut state = self.settled(now);
         let number = state.next_number();
@@ -179,6 +194,43 @@ impl MemoryQueues {
     /// How many messages `queue` holds; all zero for an unknown queue.
     pub fn depth(&self, queue: &str) -> Depth {
         self.settled(self.clock.now()).queues.get(queue).map(QueueState::depth).unwrap_or_default()
+    }
+
+    pub(super) fn standing(&self, queue: &str) -> Result<Standing, QueueError> {
+        self.check("sqs:GetQueueAttributes", queue)?;
+        let depth = self.settled(self.clock.now()).queue(queue)?.depth();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Ok(Standing { waiting: count(depth.visible), in_flight: count(depth.in_flight), delayed: count(depth.delayed) })
+    }
+
+    /// Moves the messages that wait in a dead-letter queue to the first queue whose dead letters it holds.
+    pub(super) fn redrive(&self, dead_letters: &str) -> Result<u64, QueueError> {
+        self.check("sqs:StartMessageMoveTask", dead_letters)?;
+        let mut state = self.settled(self.clock.now());
+        state.queue(dead_letters)?;
+        let leads_here = |queue: &&QueueState| queue.spec.dead_letter.as_ref().is_some_and(|(name, _)| name == dead_letters);
+        let Some(target) = state.queues.values().find(leads_here).map(|queue| queue.spec.name.clone()) else { return Ok(0) };
+        let messages = state.queue(dead_letters)?.drain_visible();
+        let count = messages.len();
+        for message in messages {
+            let number = state.next_number();
+            state.queue(&target)?.insert(number, Message { receive_count: 0, first_received_at: None, ..message });
+        }
+        drop(state);
+        self.announce(&target);
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    /// The same queues for a caller who may do only what `granted` says of an action and a queue's name.
+    pub fn for_role(&self, granted: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
+        Self { role: Some(Role(Arc::new(granted))), ..self.clone() }
+    }
+
+    fn check(&self, action: &'static str, queue: &str) -> Result<(), QueueError> {
+        match &self.role {
+            Some(role) if !(role.0)(action, queue) => Err(QueueError::NotGranted { action, queue: queue.to_owned() }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The names of all queues, dead letter queues included, in alphabetical order.

@@ -38,12 +38,41 @@ impl Queue {
     pub async fn send(&self, queue_url: &str, body: String, delay: Duration, group: &str) -> Result<(), QueueError> {
         match self {
             Self::Sqs(client) => sqs::send(client, queue_url, body, delay, group).await,
-            Self::Memory(queues) => {
-                let name = queue_url.rsplit('/').next().unwrap_or(queue_url);
-                queues.send(name, body, delay, group).map(drop)
-            }
+            Self::Memory(queues) => queues.send(name_of(queue_url), body, delay, group).map(drop),
         }
     }
+
+    /// How many messages a queue holds.
+    pub async fn standing(&self, queue_url: &str) -> Result<Standing, QueueError> {
+        match self {
+            Self::Sqs(client) => sqs::standing(client, queue_url).await,
+            Self::Memory(queues) => queues.standing(name_of(queue_url)),
+        }
+    }
+
+    /// Lets the messages of a dead-letter queue go back to the queues that they came from, and says how many there are. With SQS they go by
+    /// and by (`StartMessageMoveTask`).
+    pub async fn redrive(&self, dead_letter_url: &str) -> Result<u64, QueueError> {
+        match self {
+            Self::Sqs(client) => sqs::redrive(client, dead_letter_url).await,
+            Self::Memory(queues) => queues.redrive(name_of(dead_letter_url)),
+        }
+    }
+}
+
+fn name_of(queue_url: &str) -> &str {
+    queue_url.rsplit('/').next().unwrap_or(queue_url)
+}
+
+/// How many messages a queue holds: exact in memory, approximate in SQS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Waiting to be received.
+    pub waiting: u64,
+    /// Received, and neither deleted nor given back.
+    pub in_flight: u64,
+    /// Not to be received yet.
+    pub delayed: u64,
 }
 
 /// Why a queue refused a call.
@@ -69,7 +98,9 @@ pub enum QueueError {
     ReceiptStale { receipt: String },
     #[error("the message of receipt `{receipt}` is not in flight: its visibility time-out is over or it was deleted")]
     NotInFlight { receipt: String },
-    #[error("SQS did not take a message for queue `{queue_url}`")]
+    #[error("the policy of this function does not grant `{action}` on the queue `{queue}`; template.yaml says what it grants")]
+    NotGranted { action: &'static str, queue: String },
+    #[error("SQS did not do what was asked of queue `{queue_url}`")]
     Sqs {
         queue_url: String,
         retryable: bool,
@@ -84,6 +115,7 @@ impl QueueError {
         match self {
             Self::Sqs { retryable, .. } => *retryable,
             Self::UnknownQueue { .. }
+            | Self::NotGranted { .. }
             | Self::DelayTooLong { .. }
             | Self::BodyTooLarge { .. }
             | Self::BodyNotText { .. }

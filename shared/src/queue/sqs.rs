@@ -1,11 +1,11 @@
-//! Sending to SQS.
+//! SQS.
 
 use std::time::Duration;
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::operation::send_message::SendMessageError;
+use aws_sdk_sqs::types::QueueAttributeName as Name;
 
-use super::{QueueError, check_message};
+use super::{QueueError, Standing, check_message};
 
 /// SQS's words for "slow down" and for its own troubles that are answered with a 4xx.
 const PASSING_CODES: [&str; 5] =
@@ -28,14 +28,47 @@ pub(super) async fn send(
         .send()
         .await
         .map(drop)
-        .map_err(|error| QueueError::Sqs {
-            queue_url: queue_url.to_owned(),
-            retryable: is_passing(&error),
-            source: Box::new(error.into()),
-        })
+        .map_err(|error| failed(queue_url, error))
 }
 
-fn is_passing(error: &SdkError<SendMessageError>) -> bool {
+pub(super) async fn standing(client: &aws_sdk_sqs::Client, queue_url: &str) -> Result<Standing, QueueError> {
+    attributes(client, queue_url).await.map(|(standing, _)| standing)
+}
+
+/// Without a destination the messages go back to where they came from.
+pub(super) async fn redrive(client: &aws_sdk_sqs::Client, dead_letter_url: &str) -> Result<u64, QueueError> {
+    let (standing, arn) = attributes(client, dead_letter_url).await?;
+    if standing.waiting > 0 {
+        let started = client.start_message_move_task().source_arn(arn).send().await;
+        started.map_err(|error| failed(dead_letter_url, error))?;
+    }
+    Ok(standing.waiting)
+}
+
+async fn attributes(client: &aws_sdk_sqs::Client, queue_url: &str) -> Result<(Standing, String), QueueError> {
+    let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
+    let names = names.into_iter().chain([Name::ApproximateNumberOfMessagesDelayed, Name::QueueArn]);
+    let request = client.get_queue_attributes().queue_url(queue_url).set_attribute_names(Some(names.collect()));
+    let answer = request.send().await.map_err(|error| failed(queue_url, error))?;
+    let values = answer.attributes.unwrap_or_default();
+    let number = |name: Name| values.get(&name).and_then(|value| value.parse().ok()).unwrap_or_default();
+    let standing = Standing {
+        waiting: number(Name::ApproximateNumberOfMessages),
+        in_flight: number(Name::ApproximateNumberOfMessagesNotVisible),
+        delayed: number(Name::ApproximateNumberOfMessagesDelayed),
+    };
+    Ok((standing, values.get(&Name::QueueArn).cloned().unwrap_or_default()))
+}
+
+fn failed<E>(queue_url: &str, error: SdkError<E>) -> QueueError
+where
+    E: ProvideErrorMetadata,
+    aws_sdk_sqs::Error: From<SdkError<E>>,
+{
+    QueueError::Sqs { queue_url: queue_url.to_owned(), retryable: is_passing(&error), source: Box::new(error.into()) }
+}
+
+fn is_passing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
         SdkError::ServiceError(context) => {

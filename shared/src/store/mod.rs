@@ -32,7 +32,7 @@ pub use erasure::Owned;
 pub use keys::{Action, FiledKey, USE_NOTED_EVERY};
 pub use ledger::LedgerFilter;
 pub use rate_limits::Bucket;
-pub use read::{Due, DueCursor, DueRecord, Page};
+pub use read::{Due, DueCursor, DueJob, DueRecord, Page};
 
 /// The table and the counters of accounts that this process has seen last.
 #[derive(Clone)]
@@ -162,6 +162,11 @@ impl Store {
             races: Arc::default(),
             rates: rate_limits::Shares::default(),
         }
+    }
+
+    /// The same table by another client, with the same memory of its accounts: another function in one process.
+    pub fn over(&self, client: Client) -> Self {
+        Self { client, ..self.clone() }
     }
 
     /// How often a posting of this process had to be decided anew, since another process had posted to the account meanwhile.

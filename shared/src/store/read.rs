@@ -11,7 +11,7 @@ use super::{Store, StoreError};
 use crate::account_erasure::AccountErasure;
 use crate::assets::Asset;
 use crate::boxes::AssetBox;
-use crate::generation::Generation;
+use crate::generation::{Generation, State};
 use crate::idempotency::IdempotencyRecord;
 use crate::ids::{AccountId, AssetId, BoxId, GenerationId};
 use crate::keys::ApiKey;
@@ -32,6 +32,19 @@ pub struct Due {
     pub record: DueRecord,
     pub account: AccountId,
     pub due_at: Timestamp,
+    /// How it stands with a generation.
+    pub job: Option<DueJob>,
+}
+
+/// How it stands with a generation that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueJob {
+    /// [`State::phase`].
+    pub phase: &'static str,
+    /// Since when credits are held for it; none: it has ended.
+    pub held_since: Option<Timestamp>,
+    /// Since when its submit's answer is missing.
+    pub unconfirmed_since: Option<Timestamp>,
 }
 
 /// What is due.
@@ -170,6 +183,7 @@ impl Store {
 }
 
 fn due_of(item: Item) -> Result<Option<Due>, StoreError> {
+    let mut job = None;
     let (record, account, due_at) = match items::due_item(&item) {
         DueItem::Account => {
             let account: Account = items::read(item)?;
@@ -188,11 +202,14 @@ fn due_of(item: Item) -> Result<Option<Due>, StoreError> {
             (DueRecord::Box(own.id), own.account, own.due_at())
         }
         DueItem::Generation => {
-            let Generation { id, account, due_at, .. } = items::read(item)?;
+            let Generation { id, account, due_at, created_at, state, .. } = items::read(item)?;
+            let unconfirmed_since = if let State::Unconfirmed { since, .. } = &state { Some(*since) } else { None };
+            let (phase, is_open) = (state.phase(), !state.is_terminal());
+            job = Some(DueJob { phase, held_since: is_open.then_some(created_at), unconfirmed_since });
             (DueRecord::Generation(id), account, due_at)
         }
     };
-    Ok(due_at.map(|due_at| Due { record, account, due_at }))
+    Ok(due_at.map(|due_at| Due { record, account, due_at, job }))
 }
 
 /// Where the next page of the due index starts.

@@ -77,10 +77,8 @@ fn serve(stream: TcpStream, event: &mut Option<Vec<u8>>, steps: &Sender<Step>) -
                     steps.send(Step::HandedOver { at: Instant::now() })?;
                     answer(&mut writer, "200 OK", &headers, &event)?;
                 }
-                None => {
-                    steps.send(Step::Resting)?;
-                    return Ok(());
-                }
+                // No answer, and no end of the connection: it rests until it is ended.
+                None => steps.send(Step::Resting)?,
             },
             ("POST", "init/error") => {
                 steps.send(Step::InitError)?;

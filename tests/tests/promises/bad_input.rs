@@ -239,6 +239,6 @@ async fn check(world: &World, cases: Vec<Case>) {
     }
     assert_eq!(world.balance().await, balance);
     assert_eq!(world.generations().await.len(), 0);
-    assert!(world.stack.queues.peek(UNREAD).is_empty());
+    assert!(world.queues().peek(UNREAD).is_empty());
     world.audit().await;
 }

@@ -16,7 +16,7 @@ async fn accepting_is_one_transaction_and_one_message() {
     world.first_tick().await;
     world.create("placeholder", "warm-up: the key is looked up, the counters are read").await;
     for (prompt, key) in [("without a key", None), ("with a key", Some("key"))] {
-        let queued = world.stack.queues.peek(UNREAD).len();
+        let queued = world.queues().peek(UNREAD).len();
         let body = json!({"model": "placeholder", "params": {"prompt": prompt}});
         let mut request = world.request(reqwest::Method::POST, "/v1/generations").json(&body);
         if let Some(key) = key {
@@ -27,7 +27,7 @@ async fn accepting_is_one_transaction_and_one_message() {
         let counts = world.wire.counts();
         assert_eq!(reply.status, 202, "{:?}", reply.body);
         assert_eq!(counts, BTreeMap::from([("TransactWriteItems".to_owned(), 1)]), "{prompt}");
-        let sent = world.stack.queues.peek(UNREAD).split_off(queued);
+        let sent = world.queues().peek(UNREAD).split_off(queued);
         assert_eq!(sent.len(), 1, "{sent:?}");
         assert!(sent[0].contains(reply.body["id"].as_str().expect("an id")), "{sent:?}");
     }

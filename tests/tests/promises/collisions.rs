@@ -48,7 +48,7 @@ async fn an_acceptance_survives_collisions_and_holds_once() {
     assert_eq!(world.balance().await, (990, 10));
     let closings = world.audit().await;
     assert_eq!((closings.len(), closings[&id].held), (2, 5));
-    assert_eq!(world.stack.queues.peek(UNREAD).len(), 2);
+    assert_eq!(world.queues().peek(UNREAD).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +101,7 @@ async fn too_many_collisions_hold_nothing_and_ask_to_come_again() {
     let seconds = reply.body["retry_after"].as_u64().expect("seconds");
     assert_eq!(reply.header("retry-after"), seconds.to_string());
     assert_eq!(world.balance().await, (1_000, 0));
-    assert_eq!((world.generations().await.len(), world.stack.queues.peek(UNREAD).len()), (0, 0));
+    assert_eq!((world.generations().await.len(), world.queues().peek(UNREAD).len()), (0, 0));
     // When the crowd is gone, all is well.
     world.wire.collide(0, &stub);
     assert_eq!(world.post("/v1/generations", &body).await.status, 202);

@@ -23,7 +23,7 @@ async fn sixty_four_parallel_requests_cannot_spend_the_credits_of_ten() {
     spent.sort_unstable();
     assert_eq!(spent, (0..10).map(|left| left * COST).collect::<Vec<_>>());
     assert_eq!(customer.balance().await, (0, 10 * COST));
-    assert_eq!((customer.generations().await.len(), world.stack.queues.peek(UNREAD).len()), (10, 10));
+    assert_eq!((customer.generations().await.len(), world.queues().peek(UNREAD).len()), (10, 10));
     assert_eq!(customer.audit().await.len(), 10);
 }
 
@@ -46,7 +46,7 @@ async fn what_was_accepted_in_the_rush_is_made_and_charged_once() {
 async fn a_request_beyond_the_balance_leaves_no_trace() {
     let world = World::with(Setting::idle()).await;
     let customer = world.customer(7).await;
-    let (ledger, tables) = (customer.ledger().await, world.stack.queues.peek(UNREAD));
+    let (ledger, tables) = (customer.ledger().await, world.queues().peek(UNREAD));
     // Four images for two credits each.
     let body = json!({"model": "flux-schnell", "params": {"prompt": "x", "num_outputs": 4}});
     let reply = customer.post("/v1/generations", &body).await;
@@ -55,7 +55,7 @@ async fn a_request_beyond_the_balance_leaves_no_trace() {
     assert_eq!(customer.balance().await, (7, 0));
     assert_eq!(customer.ledger().await, ledger);
     assert_eq!(customer.generations().await.len(), 0);
-    assert_eq!(world.stack.queues.peek(UNREAD), tables);
+    assert_eq!(world.queues().peek(UNREAD), tables);
     // Three of them can be paid.
     let body = json!({"model": "flux-schnell", "params": {"prompt": "x", "num_outputs": 3}});
     assert_eq!(customer.post("/v1/generations", &body).await.status, 202);

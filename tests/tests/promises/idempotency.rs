@@ -78,7 +78,7 @@ async fn another_request_with_a_used_key_is_refused_and_holds_nothing() {
         assert_eq!((reply.header("content-type"), &reply.body["param"]), ("application/problem+json", &json!("Idempotency-Key")));
     }
     assert_eq!(world.balance().await, balance);
-    assert_eq!((world.generations().await.len(), world.stack.queues.peek(tests::UNREAD).len()), (1, 1));
+    assert_eq!((world.generations().await.len(), world.queues().peek(tests::UNREAD).len()), (1, 1));
     world.audit().await;
 }
 

@@ -86,7 +86,7 @@ async fn a_worker_that_dies_after_keeping_a_paid_answer_loses_nothing() {
         world.later(2 * MINUTE);
         world.journal(|journal| journal.submits(provider)[0].status == 200).await;
         let gone = async {
-            while world.stack.queues.depth("DispatchQueue").in_flight == 0 || !has_note(&world, &id).await {
+            while world.queues().depth("DispatchQueue").in_flight == 0 || !has_note(&world, &id).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -208,7 +208,8 @@ async fn put_asset(world: &World, content_type: &str, file: Vec<u8>) -> String {
     let (unix_ms, random) = backend.id_parts();
     let id = AssetId::from_parts(unix_ms, random);
     let announced = Asset::announced(id, world.account, content_type.to_owned(), file.len() as u64, SignedDuration::ZERO);
-    let asset = Asset { status: AssetStatus::Ready, expires_at: None, due_at: None, ..announced };
+    let key = format!("media/{}/{id}/video.mp4", world.account);
+    let asset = Asset { status: AssetStatus::Ready, expires_at: None, due_at: None, key, ..announced };
     backend.bucket.put(&asset.key, file, content_type).await.expect("stored");
     backend.store.put_asset(&asset, None).await.expect("filed");
     id.to_string()

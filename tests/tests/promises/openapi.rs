@@ -270,6 +270,10 @@ async fn operators(judge: &mut Judge<'_>, ended: &str) {
     judge.send(one, get("/v1/admin/accounts/none/reconciliation"), 404).await;
     judge.send("GET /v1/admin/reconciliations", get("/v1/admin/reconciliations?limit=1"), 200).await;
     judge.send("GET /v1/admin/reconciliations", get("/v1/admin/reconciliations?limit=0"), 422).await;
+    judge.send("GET /v1/admin/status", get("/v1/admin/status"), 200).await;
+    let redrive = |queue: &str| world.request(Method::POST, &format!("/v1/admin/dead-letters/{queue}/redrive"));
+    judge.send("POST /v1/admin/dead-letters/{queue}/redrive", redrive("collect"), 202).await;
+    judge.send("POST /v1/admin/dead-letters/{queue}/redrive", redrive("x"), 404).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,12 @@ impl QueueState {
         Some(message)
     }
 
+    /// Takes every visible message out, oldest first.
+    pub(super) fn drain_visible(&mut self) -> Vec<Message> {
+        let numbers: BTreeSet<u64> = self.visible.values().flatten().copied().collect();
+        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
+    }
+
     pub(super) fn move_to(&mut self, number: u64, place: Place) {
         let Some(mut message) = self.messages.remove(&number) else {
             return;

@@ -1,0 +1,106 @@
+//! What operators see: every step is counted once, and says of which provider, model and kind it is.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tests::World;
+
+fn count(world: &World, metric: &str, dimensions: &str) -> u64 {
+    let totals = world.stack.backend.metrics.totals();
+    totals.get(&(metric.to_owned(), dimensions.to_owned())).map_or(0, |total| total.count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_counted_in_each_of_its_phases() {
+    let world = World::start().await;
+    let id = world.create("flux-dev", "a lighthouse").await;
+    world.ended(&id).await;
+    world.at_rest().await;
+    for (metric, dimensions) in [
+        ("Accepted", "Model=fal/fal-ai/flux/dev"),
+        ("QueuedSeconds", ""),
+        ("RunningSeconds", "Provider=fal"),
+        ("CollectingSeconds", "Provider=fal"),
+        ("TotalSeconds", "Provider=fal"),
+        ("Callbacks", "Provider=fal"),
+        ("Succeeded", "Provider=fal,Model=fal/fal-ai/flux/dev"),
+        ("Succeeded", ""),
+    ] {
+        assert_eq!(count(&world, metric, dimensions), 1, "{metric} {dimensions}: {:#?}", world.stack.backend.metrics.totals());
+    }
+    for metric in ["Failed", "LostCallbacks", "Unconfirmed", "ProviderErrors", "ProviderAlarms"] {
+        assert_eq!(count(&world, metric, ""), 0, "{metric}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_is_counted_by_provider_and_class() {
+    let world = World::start().await;
+    let refused = world.create("flux-dev", "a fox [[moderate]]").await;
+    world.ended(&refused).await;
+    let without_a_key = world.create("flux-dev", "a fox [[auth]]").await;
+    world.ended(&without_a_key).await;
+    let forgotten = world.create("flux-dev", "a fox [[no_callback]]").await;
+    world.steps_until_ended(&forgotten, Duration::from_secs(10)).await;
+    let lost = world.create("flux-dev", "a fox [[error_after]]").await;
+    world.steps_until_ended(&lost, Duration::from_secs(10)).await;
+    world.at_rest().await;
+    for (metric, dimensions, expected) in [
+        ("Failed", "Provider=fal,Class=moderated", 1),
+        ("Failed", "Provider=fal,Class=provider_auth", 1),
+        ("ProviderAlarms", "Provider=fal,Class=provider_auth", 1),
+        ("ProviderErrors", "Provider=fal,Class=provider_auth", 1),
+        ("ProviderErrors", "Provider=fal", 1),
+        ("LostCallbacks", "Provider=fal", 1),
+        ("Unconfirmed", "Provider=fal", 1),
+        ("UnconfirmedSeconds", "Provider=fal", 1),
+    ] {
+        let totals = world.stack.backend.metrics.totals();
+        assert_eq!(count(&world, metric, dimensions), expected, "{metric} {dimensions}: {totals:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_says_how_old_its_holds_are() {
+    let world = World::start().await;
+    let id = world.create("flux-dev", "a fox [[no_callback]] [[delay=20m]]").await;
+    world.phase(&id, "running").await;
+    world.pass(Duration::from_secs(600)).await;
+    let oldest = || {
+        let totals = world.stack.backend.metrics.totals();
+        totals.get(&("OldestHoldSeconds".to_owned(), String::new())).map_or(0.0, |total| total.max)
+    };
+    let looked = async {
+        while oldest() < 600.0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(tests::PATIENCE, looked).await.expect("the tick after the jump sees it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daily_look_counts_open_holds_and_findings() {
+    let world = World::start().await;
+    let open = world.create("flux-dev", "a fox [[no_callback]] [[delay=500m]]").await;
+    world.phase(&open, "running").await;
+    let event = json!({"daily": "reconcile"});
+    world.stack.invoker.invoke("PollFunction", event).await.expect("it runs");
+    world.at_rest().await;
+    let totals = world.stack.backend.metrics.totals();
+    let sum = |metric: &str| totals.get(&(metric.to_owned(), String::new())).map(|total| total.sum);
+    assert_eq!((sum("HoldsOpen"), sum("ReconcileFindings")), (Some(1.0), Some(0.0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_rush_is_counted() {
+    let setting = tests::Setting { environment: vec![("REQUESTS_PER_SECOND", "1".to_owned())], ..tests::Setting::default() };
+    let world = World::with(setting).await;
+    let mut refused = 0;
+    for _ in 0..8 {
+        let reply = world.send(world.request(Method::GET, "/v1/account")).await;
+        refused += u64::from(reply.status == 429);
+    }
+    assert!(refused > 0);
+    assert_eq!(count(&world, "RateLimited", ""), refused);
+}
