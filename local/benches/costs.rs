@@ -141,7 +141,7 @@ async fn generation(model: &str, prompt: &str) -> Result<()> {
     let meter = Meter::default();
     let options = Options { dynamodb_interceptor: Some(SharedInterceptor::new(meter.clone())), ..Options::default() };
     let stack = Stack::start(options).await?;
-    let http = Outbound::new(Policy { allow_loopback: true })?;
+    let http = Outbound::new(Policy { allow_loopback: true });
     order(&stack, &http, model, prompt).await?;
     let (before, ran_before) = (meter.0.lock().unwrap().clone(), stack.invoker.ran());
     for _ in 0..JOBS {
@@ -203,7 +203,7 @@ async fn ticks(in_flight: u32) -> Result<()> {
     let environment = vec![("DISPATCH_QUEUE_URL".to_owned(), "DispatchDeadLetters".to_owned())];
     let interceptor = Some(SharedInterceptor::new(meter.clone()));
     let stack = Stack::start(Options { environment, dynamodb_interceptor: interceptor, ..Options::default() }).await?;
-    let http = Outbound::new(Policy { allow_loopback: true })?;
+    let http = Outbound::new(Policy { allow_loopback: true });
     let request = http.api().post(format!("{}/v1/generations", stack.api)).bearer_auth(&stack.api_key);
     let created: Value =
         request.json(&json!({"model": "placeholder", "params": {"prompt": "a fox"}})).send().await?.json().await?;

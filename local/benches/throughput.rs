@@ -67,7 +67,7 @@ impl Load {
             ids.push(account);
             keys.push(key);
         }
-        Ok(Self { stack, http: Outbound::new(Policy { allow_loopback: true })?, accounts: ids, keys, _data: data })
+        Ok(Self { stack, http: Outbound::new(Policy { allow_loopback: true }), accounts: ids, keys, _data: data })
     }
 
     async fn post(&self, index: usize, body: &Value, wait: bool) -> Result<Duration> {

@@ -271,7 +271,7 @@ impl Functions {
             let given: Vec<String> = given.map(|(_, queue)| queue.clone()).collect();
             let may = move |action: &str, queue: &str| given.iter().any(|own| own == queue) || role.check_queue(action, queue);
             let queue = queues.sender_for(may);
-            let backend = Backend::assemble(live_catalog, config, store, bucket, queue, secrets, clock.clone())?;
+            let backend = Backend::assemble(live_catalog, config, store, bucket, queue, secrets, clock.clone());
             backends.insert(function.binary.clone(), Backend { metrics: metrics.clone(), ..backend });
         }
         Ok(Self { backends, simulated, refusals, store, live_catalog })

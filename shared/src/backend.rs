@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::admission::{self, Called, HealthMemory};
 use crate::api::GenerationView;
-use crate::catalog::{Catalog, ManifestError, Model};
+use crate::catalog::{Catalog, Model};
 use crate::clock::{Clock, random_bytes};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, variable};
 use crate::failure::Alarm;
 use crate::generation::{Candidate, Generation, State};
 use crate::http_guard::{Outbound, Policy};
@@ -25,6 +25,7 @@ use crate::pool::PoolChange;
 use crate::provider::jwks::KeySets;
 use crate::queue::Queue;
 use crate::results::Bucket;
+use crate::sdk::sdk;
 use crate::secrets::Secrets;
 use crate::store::{Accepted, Action, ByHand, CommitError, Store, StoreError};
 
@@ -49,10 +50,6 @@ pub struct Backend {
 pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
-    Catalog(#[from] ManifestError),
-    #[error("the HTTP client cannot be built")]
-    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// What an event did.
@@ -77,11 +74,15 @@ impl Applied {
 const MAX_RACES: u32 = 20;
 
 impl Backend {
-    /// From the environment of a Lambda function.
-    pub async fn from_env() -> Result<Self, StartError> {
-        let catalog = Catalog::built_in()?;
-        let config = Config::from_env(&catalog)?;
-        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest()).timeout_config(timeouts()).load().await;
+    /// From the environment of a Lambda function. What is wrong with it is logged too.
+    pub fn from_env() -> Result<Self, StartError> {
+        Self::read_env()
+            .inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "the function cannot start"))
+    }
+
+    fn read_env() -> Result<Self, StartError> {
+        let sdk = sdk(variable)?;
+        let config = Config::from_env()?;
         let queue = Queue::Sqs(aws_sdk_sqs::Client::new(&sdk));
         let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), config.table.clone(), config.due_shards);
         let bucket = Bucket::new(s3_client(&sdk), config.bucket.clone());
@@ -90,9 +91,9 @@ impl Backend {
         if let Some(id) = &config.secrets_id {
             secrets = secrets.with_secrets_manager(aws_sdk_secretsmanager::Client::new(&sdk), id);
         }
-        let live_catalog = LiveCatalog::new(catalog, store.clone(), clock.clone());
+        let live_catalog = LiveCatalog::read_later(store.clone(), clock.clone());
         let metrics = Metrics::lines(&config.metrics_namespace);
-        let backend = Self::assemble(live_catalog, config, store, bucket, queue, secrets, clock)?;
+        let backend = Self::assemble(live_catalog, config, store, bucket, queue, secrets, clock);
         Ok(Self { metrics, ..backend })
     }
 
@@ -105,10 +106,9 @@ impl Backend {
         queue: Queue,
         secrets: Secrets,
         clock: Clock,
-    ) -> Result<Self, StartError> {
-        let outbound =
-            Outbound::new(Policy { allow_loopback: config.allow_loopback }).map_err(|error| StartError::Http(error.into()))?;
-        Ok(Self {
+    ) -> Self {
+        let outbound = Outbound::new(Policy { allow_loopback: config.allow_loopback });
+        Self {
             store,
             bucket,
             config: Arc::new(config),
@@ -120,7 +120,7 @@ impl Backend {
             key_sets: KeySets::default(),
             health: HealthMemory::default(),
             metrics: Metrics::memory(),
-        })
+        }
     }
 
     /// The time, in whole milliseconds: what the due index and the API can tell.
@@ -364,7 +364,7 @@ pub fn timeouts() -> TimeoutConfig {
 
 /// An S3 client that adds checksums only where S3 demands them: streamed trailers confuse S3-compatible servers. Against another server
 /// than AWS, buckets are addressed by path. Parts of results are large: they get more time than other calls.
-pub fn s3_client(sdk: &aws_config::SdkConfig) -> aws_sdk_s3::Client {
+pub fn s3_client(sdk: &aws_types::SdkConfig) -> aws_sdk_s3::Client {
     use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
     let elsewhere = sdk.endpoint_url().is_some();
     let timeouts = TimeoutConfig::builder()

@@ -62,9 +62,32 @@ pub enum ConfigError {
     /// Not set, or empty.
     #[error("the environment variable `{0}` is not set; template.yaml sets it for every function")]
     Missing(String),
+    /// Not set, or empty, where Lambda always sets it.
+    #[error(
+        "the environment variable `{0}` is not set; Lambda sets it, elsewhere it has to be given: nothing else is asked for it"
+    )]
+    MissingOnLambda(&'static str),
     /// Not a number.
     #[error("the environment variable `{name}` is `{value}`, which is not {expected}")]
     Malformed { name: String, value: String, expected: &'static str },
+}
+
+/// The providers with an API that come with the product, and the names of their secrets, as their manifests say.
+const PROVIDERS: [(&str, &[&str]); 10] = [
+    ("fal", &["FAL_KEY"]),
+    ("gemini", &["GEMINI_API_KEY"]),
+    ("huggingface", &["HUGGINGFACE_API_KEY"]),
+    ("kie", &["KIE_API_KEY", "KIE_WEBHOOK_SECRET"]),
+    ("minimax", &["MINIMAX_API_KEY"]),
+    ("openai", &["OPENAI_API_KEY"]),
+    ("openrouter", &["OPENROUTER_API_KEY", "OPENROUTER_WEBHOOK_SECRET"]),
+    ("replicate", &["REPLICATE_API_TOKEN", "REPLICATE_WEBHOOK_SECRET"]),
+    ("stability", &["STABILITY_API_KEY"]),
+    ("wavespeed", &["WAVESPEED_API_KEY", "WAVESPEED_WEBHOOK_SECRET"]),
+];
+
+fn providers(catalog: &Catalog) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    catalog.providers().filter_map(|provider| Some((provider.name.as_str(), provider.http()?.secret_names().collect())))
 }
 
 /// The secret that quotes and callback addresses are made with.
@@ -74,31 +97,37 @@ const SIGNING_SECRET: &str = "SIGNING_SECRET";
 pub const SUBMIT_TIMEOUT: &str = "SUBMIT_TIMEOUT_SECONDS";
 
 impl Config {
-    /// Reads the environment of the process.
-    pub fn from_env(catalog: &Catalog) -> Result<Self, ConfigError> {
-        #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        Self::read(catalog, |name| std::env::var(name).ok())
+    /// Reads the environment of the process, for the providers that come with the product. Their manifests are not looked into: a function's
+    /// start is waited for.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read_for(PROVIDERS.map(|(provider, secrets)| (provider, secrets.to_vec())), variable)
     }
 
     /// Reads from `lookup`. An empty value counts as not set.
     pub fn read(catalog: &Catalog, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        Self::read_for(providers(catalog), lookup)
+    }
+
+    fn read_for<'a>(
+        providers: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let env = Env(&lookup);
         let mut names = vec![SIGNING_SECRET.to_owned()];
         let mut base_urls = HashMap::new();
         let mut key_limits = HashMap::new();
-        for provider in catalog.providers() {
-            let Some(http) = provider.http() else { continue };
-            names.extend(http.secret_names().map(str::to_owned));
-            if let Some(url) = env.optional(&base_url_variable(&provider.name)) {
-                base_urls.insert(provider.name.clone(), url.trim_end_matches('/').to_owned());
+        for (provider, secrets) in providers {
+            names.extend(secrets.into_iter().map(str::to_owned));
+            if let Some(url) = env.optional(&base_url_variable(provider)) {
+                base_urls.insert(provider.to_owned(), url.trim_end_matches('/').to_owned());
             }
-            let [concurrency, per_minute, per_day] = limit_variables(&provider.name);
+            let [concurrency, per_minute, per_day] = limit_variables(provider);
             let limits = KeyLimits {
                 concurrency: env.limit(&concurrency)?,
                 per_minute: env.limit(&per_minute)?,
                 per_day: env.limit(&per_day)?,
             };
-            key_limits.insert(provider.name.clone(), limits);
+            key_limits.insert(provider.to_owned(), limits);
         }
         let secrets = names.into_iter().filter_map(|name| Some((name.clone(), SecretString::from(env.optional(&name)?))));
         Ok(Self {
@@ -199,6 +228,12 @@ pub fn limit_variables(provider: &str) -> [String; 3] {
     ["CONCURRENCY", "PER_MINUTE", "PER_DAY"].map(|limit| format!("{}_{limit}", provider.to_ascii_uppercase()))
 }
 
+/// A variable of the process's environment.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 struct Env<'a>(&'a dyn Fn(&str) -> Option<String>);
 
 impl Env<'_> {
@@ -253,6 +288,16 @@ mod tests {
         ];
         let all: HashMap<&str, &str> = base.into_iter().chain(pairs.iter().copied()).collect();
         Config::read(&Catalog::built_in().expect("loads"), |name| all.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_providers_are_those_of_the_catalog() {
+        let catalog = Catalog::built_in().expect("loads");
+        let stated = providers(&catalog).map(|(name, mut secrets)| {
+            secrets.dedup();
+            (name, secrets)
+        });
+        assert!(stated.eq(PROVIDERS.map(|(name, secrets)| (name, secrets.to_vec()))), "correct `PROVIDERS`");
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub mod queue;
 #[cfg(feature = "io")]
 pub mod results;
 #[cfg(feature = "io")]
+pub mod sdk;
+#[cfg(feature = "io")]
 pub mod secrets;
 #[cfg(feature = "io")]
 pub mod store;

@@ -1,7 +1,7 @@
 //! The catalog as it is now: what comes with the product, and over it what was put into the table while it runs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex as AsyncMutex;
@@ -28,7 +28,7 @@ const MAX_REMEMBERED: usize = 1_000;
 pub struct LiveCatalog(Arc<Shared>, Store);
 
 struct Shared {
-    built_in: Arc<Catalog>,
+    built_in: OnceLock<Arc<Catalog>>,
     clock: Clock,
     known: Mutex<Option<Known>>,
     /// Held while the table is read: one reads, the others are served what was known before.
@@ -52,13 +52,16 @@ type Version = (String, u32, Option<u32>);
 impl LiveCatalog {
     /// Over what comes with the product.
     pub fn new(built_in: Catalog, store: Store, clock: Clock) -> Self {
-        let shared = Shared {
-            built_in: Arc::new(built_in),
-            clock,
-            known: Mutex::default(),
-            reading: AsyncMutex::default(),
-            old: Mutex::default(),
-        };
+        Self::with(OnceLock::from(Arc::new(built_in)), store, clock)
+    }
+
+    /// Over what comes with the product, which is read when it is first needed: some functions never need it.
+    pub fn read_later(store: Store, clock: Clock) -> Self {
+        Self::with(OnceLock::new(), store, clock)
+    }
+
+    fn with(built_in: OnceLock<Arc<Catalog>>, store: Store, clock: Clock) -> Self {
+        let shared = Shared { built_in, clock, known: Mutex::default(), reading: AsyncMutex::default(), old: Mutex::default() };
         Self(Arc::new(shared), store)
     }
 
@@ -69,7 +72,11 @@ impl LiveCatalog {
 
     /// What comes with the product.
     pub fn built_in(&self) -> &Catalog {
-        &self.0.built_in
+        self.product()
+    }
+
+    fn product(&self) -> &Arc<Catalog> {
+        self.0.built_in.get_or_init(|| Arc::new(Catalog::built_in().expect("the product's manifests load, as the tests show")))
     }
 
     /// What is on offer now. An error only when the table could never be read; later failures leave what was known before.
@@ -123,9 +130,9 @@ impl LiveCatalog {
 
     fn build(&self, entries: &[CatalogEntry]) -> Arc<Catalog> {
         if entries.is_empty() {
-            return Arc::clone(&self.0.built_in);
+            return Arc::clone(self.product());
         }
-        let (catalog, skipped) = self.0.built_in.with_entries(entries);
+        let (catalog, skipped) = self.product().with_entries(entries);
         for Skipped { kind, name, version, why } in skipped {
             let kind = kind.word();
             tracing::error!(
@@ -184,7 +191,7 @@ impl LiveCatalog {
         if let Some(own) = catalog.provider(name).filter(|own| own.version == version) {
             return Ok(Some(Arc::clone(own)));
         }
-        let built_in = self.0.built_in.provider(name);
+        let built_in = self.product().provider(name);
         Ok(match self.1.catalog_version(CatalogKind::Provider, name, version).await? {
             // What comes with the product was back under this number.
             Some(entry) if entry.removed => built_in.map(|own| Arc::new(Manifest { version, ..Manifest::clone(own) })),

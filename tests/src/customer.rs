@@ -23,7 +23,7 @@ pub struct Customer {
 impl Customer {
     /// The owner of `key` at the API at `api`.
     pub fn new(api: String, account: AccountId, key: String) -> Self {
-        let http = Outbound::new(Policy { allow_loopback: true }).expect("an HTTP client");
+        let http = Outbound::new(Policy { allow_loopback: true });
         Self { account, key, http, api }
     }
 

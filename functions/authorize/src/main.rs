@@ -7,7 +7,7 @@ use shared::backend::Backend;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::logs::init();
-    let backend = Backend::from_env().await?;
+    let backend = Backend::from_env()?;
     let handler =
         async |event: LambdaEvent<ApiGatewayV2CustomAuthorizerV2Request>| authorize::handle(&backend, event.payload).await;
     lambda_runtime::run(service_fn(handler)).await

@@ -7,7 +7,7 @@ use shared::backend::Backend;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::logs::init();
-    let backend = Backend::from_env().await?;
+    let backend = Backend::from_env()?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| {
         Ok::<_, Error>(collect::handle(&backend, event.payload).await)
     }))

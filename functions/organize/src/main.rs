@@ -6,6 +6,6 @@ use shared::backend::Backend;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::logs::init();
-    let backend = Backend::from_env().await?;
+    let backend = Backend::from_env()?;
     lambda_http::run(service_fn(async |request: Request| Ok::<_, Error>(organize::handle(&backend, request).await))).await
 }

@@ -82,7 +82,7 @@ impl Running {
             Some(key) => key.clone(),
             None => self.developer_key()?,
         };
-        Client::new(self.api.trim_end_matches('/'), &key)
+        Ok(Client::new(self.api.trim_end_matches('/'), &key))
     }
 
     /// A call of its API.

@@ -68,7 +68,7 @@ pub(super) async fn run(arguments: Demo) -> Result<()> {
 
     bar.set_message("starting the engines");
     let stack = Stack::start(Options { port: 0, ..arguments.common.options()? }).await?;
-    let client = Client::new(&stack.api, &stack.api_key)?;
+    let client = Client::new(&stack.api, &stack.api_key);
     timings.mark("ready", started);
 
     let since = Instant::now();

@@ -132,10 +132,10 @@ pub(super) async fn find(arguments: &Job) -> Result<Darkroom> {
             })?,
             None => bail!("`{api}` wants an API key; give it with `--key`, or in the variable `DARKROOM_API_KEY`"),
         };
-        return Ok(Darkroom { client: Client::new(&api, &key)?, api, own: None });
+        return Ok(Darkroom { client: Client::new(&api, &key), api, own: None });
     }
     if let Some(key) = kept_key(&arguments.data) {
-        let client = Client::new(USUAL_API, &key)?;
+        let client = Client::new(USUAL_API, &key);
         if client.is_welcome().await {
             let Common { template, environment, public_url, log: _ } = &arguments.common;
             if template.is_some() || !environment.is_empty() || public_url.is_some() {
@@ -150,7 +150,7 @@ pub(super) async fn find(arguments: &Job) -> Result<Darkroom> {
     let options = Options { data: Some(arguments.data.clone()), port: 0, ..arguments.common.options()? };
     let stack =
         Stack::start(options).await.context("no darkroom answers (name a running one with `--api`), and none can be started")?;
-    Ok(Darkroom { client: Client::new(&stack.api, &stack.api_key)?, api: stack.api.clone(), own: Some(stack) })
+    Ok(Darkroom { client: Client::new(&stack.api, &stack.api_key), api: stack.api.clone(), own: Some(stack) })
 }
 
 fn is_on_this_machine(api: &str) -> bool {

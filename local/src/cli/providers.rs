@@ -27,7 +27,7 @@ pub(super) struct Providers {
 pub(super) async fn run(arguments: &Providers) -> Result<()> {
     let list: Result<ProviderList> = arguments.running.client()?.get("/v1/admin/providers").await;
     let ProviderList { providers } = list.map_err(|error| arguments.running.explain(error))?;
-    let outbound = Outbound::new(Policy { allow_loopback: true })?;
+    let outbound = Outbound::new(Policy { allow_loopback: true });
     let reached = join_all(providers.iter().map(|provider| reachable(&outbound, provider))).await;
     if arguments.json {
         let rows = providers.iter().zip(&reached).map(|(provider, reachable)| {

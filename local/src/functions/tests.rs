@@ -95,7 +95,7 @@ fn read_http(answer: &Value) -> (u64, Value) {
 }
 
 async fn send_photo(upload: &Value) {
-    let http = Outbound::new(Policy { allow_loopback: true }).unwrap();
+    let http = Outbound::new(Policy { allow_loopback: true });
     let photo = std::fs::read(Samples::folder().join("media/photo.jpg")).unwrap();
     let request = http.api().put(upload["url"].as_str().unwrap()).header("content-type", "image/jpeg").body(photo);
     assert_eq!(request.send().await.unwrap().status(), 200);

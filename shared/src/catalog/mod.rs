@@ -46,6 +46,9 @@ const BUILT_IN: [(&str, &str); 12] = [
 const CHAINS: [(&str, &str); 2] =
     [("chains.json", include_str!("../../catalog/chains.json")), ("tools.json", include_str!("../../catalog/tools.json"))];
 
+/// How parameters are made of a schema: compiled and checked, or known to be right.
+type Compile = fn(&Value) -> Result<Params, String>;
+
 /// Every provider, model and chain, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
@@ -116,13 +119,14 @@ impl Catalog {
 
     fn load() -> Result<Self, ManifestError> {
         let mut catalog = Self::default();
+        let known: Compile = |schema| Ok(Params::known(schema));
         for (file, text) in BUILT_IN {
-            catalog.add_provider(check::read(file, text)?)?;
+            catalog.add_provider_with(check::read(file, text)?, known)?;
         }
         for (file, text) in CHAINS {
             for spec in check::chains(file, text)? {
                 let models = catalog.models_of(&spec)?;
-                catalog.insert_chain(spec, models)?;
+                catalog.insert_chain(spec, models, known)?;
             }
         }
         Ok(catalog)
@@ -130,17 +134,24 @@ impl Catalog {
 
     /// Adds a provider and its models.
     pub fn add_provider(&mut self, manifest: Manifest) -> Result<(), ManifestError> {
+        self.add_provider_with(manifest, Params::compile)
+    }
+
+    fn add_provider_with(&mut self, manifest: Manifest, compile: Compile) -> Result<(), ManifestError> {
         let manifest = Arc::new(manifest);
         for spec in &manifest.models {
-            self.add(spec.clone(), &manifest, None)?;
+            self.insert_model(Model::compile_with(spec.clone(), None, &manifest, compile)?)?;
         }
         self.providers.insert(manifest.name.clone(), manifest);
         Ok(())
     }
 
     fn add(&mut self, spec: ModelSpec, provider: &Arc<Manifest>, version: Option<u32>) -> Result<(), ManifestError> {
-        let model = Model::compile(spec, version, provider)?;
-        self.take_names(&provider.name, &model.spec.name, &model.spec.aliases)?;
+        self.insert_model(Model::compile(spec, version, provider)?)
+    }
+
+    fn insert_model(&mut self, model: Model) -> Result<(), ManifestError> {
+        self.take_names(&model.provider.name, &model.spec.name, &model.spec.aliases)?;
         self.models.insert(model.spec.name.clone(), Arc::new(model));
         Ok(())
     }
@@ -149,7 +160,7 @@ impl Catalog {
         check::chain_alone(&spec)?;
         let models = self.models_of(&spec)?;
         check::chain(&spec, &models)?;
-        self.insert_chain(spec, models)
+        self.insert_chain(spec, models, Params::compile)
     }
 
     fn models_of(&self, spec: &ChainSpec) -> Result<Vec<Arc<Model>>, ManifestError> {
@@ -162,8 +173,8 @@ impl Catalog {
         models.collect()
     }
 
-    fn insert_chain(&mut self, spec: ChainSpec, models: Vec<Arc<Model>>) -> Result<(), ManifestError> {
-        let params = Params::compile(&spec.params).map_err(|reason| check::bad(&spec.name, "params", reason))?;
+    fn insert_chain(&mut self, spec: ChainSpec, models: Vec<Arc<Model>>, compile: Compile) -> Result<(), ManifestError> {
+        let params = compile(&spec.params).map_err(|reason| check::bad(&spec.name, "params", reason))?;
         self.take_names(&spec.name, &spec.name, &spec.aliases)?;
         self.chains.insert(spec.name.clone(), Arc::new(Chain { spec, params, models }));
         Ok(())
@@ -323,7 +334,16 @@ impl Offer {
 impl Model {
     /// A model of `provider`; `version` is that of its own entry, where it has one.
     pub fn compile(spec: ModelSpec, version: Option<u32>, provider: &Arc<Manifest>) -> Result<Self, ManifestError> {
-        let params = Params::compile(&spec.params).map_err(|reason| check::bad(&spec.name, "params", reason))?;
+        Self::compile_with(spec, version, provider, Params::compile)
+    }
+
+    fn compile_with(
+        spec: ModelSpec,
+        version: Option<u32>,
+        provider: &Arc<Manifest>,
+        compile: Compile,
+    ) -> Result<Self, ManifestError> {
+        let params = compile(&spec.params).map_err(|reason| check::bad(&spec.name, "params", reason))?;
         Ok(Self { spec, version, provider: Arc::clone(provider), params })
     }
 
@@ -397,6 +417,10 @@ mod tests {
     #[test]
     fn the_built_in_manifests_load() {
         let catalog = Catalog::built_in().expect("loads");
+        for offer in catalog.offers() {
+            let compiled = Params::compile(offer.params_schema());
+            assert!(compiled.is_ok(), "`{}`: {}", offer.name(), compiled.unwrap_err());
+        }
         assert_eq!(catalog.model("fal/flux/dev").expect("alias").spec.name, "fal/fal-ai/flux/dev");
         assert!(catalog.model("placeholder").is_some());
         assert!(catalog.model("FLUX").is_none());

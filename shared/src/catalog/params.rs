@@ -1,6 +1,7 @@
 //! A model's parameters: checked against its JSON Schema, defaults filled in, media marked.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
@@ -11,7 +12,8 @@ use crate::ids::AssetId;
 /// Compiled parameters.
 #[derive(Debug)]
 pub struct Params {
-    validator: Validator,
+    schema: Value,
+    validator: OnceLock<Validator>,
     defaults: Vec<(String, Value)>,
     assets: Vec<String>,
     media: HashMap<String, MediaRule>,
@@ -69,7 +71,20 @@ pub struct InvalidParam {
 impl Params {
     /// Compiles a JSON Schema (2020-12, no remote references).
     pub fn compile(schema: &Value) -> Result<Self, String> {
-        let validator = jsonschema::options().build(schema).map_err(|error| format!("`params` is not a JSON Schema: {error}"))?;
+        let params = Self { validator: OnceLock::from(validator(schema)?), ..Self::known(schema) };
+        for (name, default) in &params.defaults {
+            let alone = Value::Object(Map::from_iter([(name.clone(), default.clone())]));
+            let wrong = params.validator().iter_errors(&alone).any(|error| !error.instance_path().as_str().is_empty());
+            if wrong {
+                return Err(format!("the default of `{name}` is not a valid value of it"));
+            }
+        }
+        Ok(params)
+    }
+
+    /// Of a schema that compiles, as a test has shown: compiled when it is first needed. A function's start is waited for, and most need
+    /// none of all the schemas.
+    pub(super) fn known(schema: &Value) -> Self {
         let mut defaults = Vec::new();
         let mut assets = Vec::new();
         let mut media = HashMap::new();
@@ -83,15 +98,11 @@ impl Params {
                 media.insert(name.clone(), MediaRule::of(property));
             }
         }
-        let params = Self { validator, defaults, assets, media };
-        for (name, default) in &params.defaults {
-            let alone = Value::Object(Map::from_iter([(name.clone(), default.clone())]));
-            let wrong = params.validator.iter_errors(&alone).any(|error| !error.instance_path().as_str().is_empty());
-            if wrong {
-                return Err(format!("the default of `{name}` is not a valid value of it"));
-            }
-        }
-        Ok(params)
+        Self { schema: schema.clone(), validator: OnceLock::new(), defaults, assets, media }
+    }
+
+    fn validator(&self) -> &Validator {
+        self.validator.get_or_init(|| validator(&self.schema).expect("the schema compiles, as the tests show"))
     }
 
     /// Checks what a customer sent and fills in the defaults. `at` is where it stood in the request, as `params.`; empty at the top.
@@ -102,7 +113,7 @@ impl Params {
             params.entry(name.clone()).or_insert_with(|| default.clone());
         }
         let params = Value::Object(params);
-        if let Some(error) = self.validator.iter_errors(&params).next() {
+        if let Some(error) = self.validator().iter_errors(&params).next() {
             return Err(explain(at, &error));
         }
         for (name, id) in self.asset_texts(&params) {
@@ -177,6 +188,10 @@ impl Params {
         }
         found
     }
+}
+
+fn validator(schema: &Value) -> Result<Validator, String> {
+    jsonschema::options().build(schema).map_err(|error| format!("`params` is not a JSON Schema: {error}"))
 }
 
 /// JSON has one kind of number: `2.0` is the integer 2.

@@ -6,7 +6,7 @@
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -89,26 +89,66 @@ fn is_loopback_host(host: &Host<&str>) -> bool {
 #[derive(Clone, Debug)]
 pub struct Outbound {
     policy: Policy,
+    /// Made with the first call: most functions never call anybody, and to read the trusted certificates takes a millisecond or two.
+    clients: Arc<OnceLock<Clients>>,
+}
+
+#[derive(Debug)]
+struct Clients {
     api: reqwest::Client,
     fresh: reqwest::Client,
     media: reqwest::Client,
 }
 
-impl Outbound {
-    /// Fails only when TLS cannot be set up.
-    pub fn new(policy: Policy) -> Result<Self, reqwest::Error> {
+impl Clients {
+    fn new(policy: Policy) -> Self {
+        let tls = tls();
         let builder = || {
             reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
                 .user_agent(USER_AGENT)
                 .no_proxy()
                 .referer(false)
                 .connect_timeout(CONNECT_TIMEOUT)
                 .dns_resolver(Arc::new(GuardedResolver { policy }))
         };
-        let api = builder().timeout(API_TIMEOUT).redirect(redirect::Policy::none()).build()?;
-        let fresh = builder().timeout(API_TIMEOUT).redirect(redirect::Policy::none()).pool_max_idle_per_host(0).build()?;
-        let media = builder().read_timeout(MEDIA_IDLE_TIMEOUT).redirect(checked_redirects(policy)).build()?;
-        Ok(Self { policy, api, fresh, media })
+        // Only TLS can fail to be set up, and it is given.
+        let build =
+            |builder: reqwest::ClientBuilder| builder.build().expect("clients of this kind can be built, as the tests show");
+        Self {
+            api: build(builder().timeout(API_TIMEOUT).redirect(redirect::Policy::none())),
+            fresh: build(builder().timeout(API_TIMEOUT).redirect(redirect::Policy::none()).pool_max_idle_per_host(0)),
+            media: build(builder().read_timeout(MEDIA_IDLE_TIMEOUT).redirect(checked_redirects(policy))),
+        }
+    }
+}
+
+/// Trusts the system's certificates, which are read here, once for all clients. Without any, every connection is refused.
+fn tls() -> rustls::ClientConfig {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        tracing::error!(errors = ?found.errors, "this system trusts no certificates; no https call will succeed");
+    }
+    let mut trusted = rustls::RootCertStore::empty();
+    trusted.add_parsable_certificates(found.certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc speaks TLS 1.2 and 1.3, as the tests show")
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls
+}
+
+impl Outbound {
+    /// Clients that are made when they are needed.
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, clients: Arc::default() }
+    }
+
+    fn clients(&self) -> &Clients {
+        self.clients.get_or_init(|| Clients::new(self.policy))
     }
 
     /// For providers' APIs: follows no redirects. Give it only URLs that passed [`Outbound::check`].
@@ -116,19 +156,19 @@ impl Outbound {
     /// A request is repeated only when an HTTP/2 server states that it did not process it (`REFUSED_STREAM`, or `GOAWAY`
     /// below the request's stream; RFC 9113, 8.7).
     pub fn api(&self) -> &reqwest::Client {
-        &self.api
+        &self.clients().api
     }
 
     /// Like [`Outbound::api`], with a new connection for each request. A function that was frozen wakes up with connections that
     /// are long dead: a request that went onto one of them would be lost without anybody knowing whether it arrived.
     pub fn fresh(&self) -> &reqwest::Client {
-        &self.fresh
+        &self.clients().fresh
     }
 
     /// For result links: follows at most [`MAX_REDIRECTS`] redirects, each checked. Give it only URLs that passed
     /// [`Outbound::check`]. Without an overall time-out: the length of a film is not a fault, silence is.
     pub fn media(&self) -> &reqwest::Client {
-        &self.media
+        &self.clients().media
     }
 
     /// Parses `url` and refuses what is never to be requested: non-public literal addresses, credentials in the URL, and

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 fn outbound(allow_loopback: bool) -> Outbound {
-    Outbound::new(Policy { allow_loopback }).unwrap()
+    Outbound::new(Policy { allow_loopback })
 }
 
 /// Starts `router` on loopback and returns its port.

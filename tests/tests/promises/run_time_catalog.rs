@@ -403,7 +403,6 @@ async fn another_process_sees_a_change_within_a_minute() {
     let own = &world.stack.backend;
     let (config, bucket, queue) = (own.config.as_ref().clone(), own.bucket.clone(), own.queue.clone());
     let other = Backend::assemble(live_catalog, config, world.another_store(), bucket, queue, own.secrets.clone(), clock.clone());
-    let other = other.expect("it starts");
     let offers = async || other.catalog().await.expect("the table answers").model("placeholder/large").is_some();
     assert!(!offers().await);
     put_well(&world, "models/placeholder/large", &model("placeholder/large", 7)).await;

@@ -49,6 +49,10 @@ pub(super) fn bad(manifest: &str, at: &str, reason: impl Into<String>) -> Manife
 
 /// Reads JSON; a mistake of shape is told with its place.
 pub(super) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Checked<T> {
+    // Where a mistake is, is only followed when there is one: it takes as long as the reading.
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
     let shape = |at: String, reason| ManifestError::Shape { file: file.to_owned(), at, reason };
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
