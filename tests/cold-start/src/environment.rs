@@ -48,12 +48,9 @@ fn given(variable: &str, value: &Value, parameters: &Value, aws: &str) -> String
     if let Some(plain) = plain(value) {
         return plain;
     }
-    let default = match value {
-        Value::Tagged(tagged) if tagged.tag == "Ref" => {
-            tagged.value.as_str().and_then(|name| plain(&parameters[name]["Default"]))
-        }
-        _ => None,
-    };
+    let named =
+        if let Value::Tagged(tagged) = value { (tagged.tag == "Ref").then(|| tagged.value.as_str()).flatten() } else { None };
+    let default = named.and_then(|name| plain(&parameters[name]["Default"]));
     default.unwrap_or_else(|| match variable {
         "SIGNING_SECRET" => SIGNING_SECRET.to_owned(),
         "PUBLIC_URL" => "https://api.example.com".to_owned(),

@@ -116,6 +116,11 @@ async fn a_message_that_no_worker_can_handle_holds_up_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("template.yaml");
     std::fs::write(&path, impatient()).expect("written");
+    std::fs::create_dir(folder.path().join("infra")).expect("a folder for what it nests");
+    for nested in ["data.yaml", "monitoring.yaml"] {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra").join(nested);
+        std::fs::copy(own, folder.path().join("infra").join(nested)).expect("copied");
+    }
     let world = World::with(Setting { template: Some(path), ..Setting::default() }).await;
     let nobody = Message::Collect { generation: GenerationId::from_parts(1, random_bytes()) };
     let backend = &world.stack.backend;
