@@ -1,6 +1,7 @@
 //! From the queue to the function and back: what failed comes again, and ends as a dead letter.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
