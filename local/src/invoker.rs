@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,23 @@ pub struct Invoker {
     functions: BTreeMap<String, Function>,
     stopped: watch::Sender<bool>,
     ran: Mutex<BTreeMap<String, Ran>>,
+    running: Arc<AtomicUsize>,
+}
+
+/// Counts an invocation as running for as long as it lives.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn begin(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// How often a function has run, and how long in all.
@@ -85,7 +103,7 @@ impl Invoker {
             };
             functions.insert(function.logical_id.clone(), Function { handler: handler.clone(), timeout: function.timeout });
         }
-        Ok(Self { functions, stopped: watch::Sender::new(false), ran: Mutex::default() })
+        Ok(Self { functions, stopped: watch::Sender::new(false), ran: Mutex::default(), running: Arc::default() })
     }
 
     /// Runs a function to its end and returns what it answered. Whoever drops the returned future no longer waits, but
@@ -98,7 +116,9 @@ impl Invoker {
         let (handler, timeout) = (handler.clone(), *timeout);
         let mut stopped = self.stopped.subscribe();
         let started = Instant::now();
+        let running = Running::begin(&self.running);
         let invocation = tokio::spawn(async move {
+            let _running = running;
             tokio::select! {
                 biased;
                 // An error means that the invoker is gone, which stops as well.
@@ -144,6 +164,11 @@ impl Invoker {
         self.ran.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many invocations run just now.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
+    }
+
     /// Cuts off everything that runs, wherever it is, and refuses what comes after: what a power cut does.
     pub fn stop(&self) {
         self.stopped.send_replace(true);
@@ -160,7 +185,7 @@ fn panic_message(ended: tokio::task::JoinError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     use serde_json::json;
 

@@ -39,6 +39,8 @@ pub use wire::{Fault, Wire, with_each_call_cut};
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+const WORK_QUEUES: [&str; 3] = ["DispatchQueue", "PollQueue", "CollectQueue"];
+
 /// A running stack. It is used as the development account, which is its first customer.
 pub struct World {
     pub stack: Stack,
@@ -195,11 +197,39 @@ impl World {
             if wanted(&generation) {
                 return generation;
             }
-            self.later(Duration::from_secs(61));
-            // The tick is real work of other tasks: give it real time.
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            self.minute().await;
         }
         panic!("ten hours passed in vain; it is {:#}", self.generation(id).await);
+    }
+
+    /// Lets a minute pass once no function runs, and waits for what comes of it: no worker is overtaken by the clock, however slow the
+    /// machine is.
+    pub async fn minute(&self) {
+        self.idle().await;
+        let looks = self.wire.looks();
+        self.later(Duration::from_secs(61));
+        let looked = async {
+            while self.wire.looks() == looks {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looked).await.expect("the schedule fires each minute");
+        self.idle().await;
+    }
+
+    /// Waits until no function runs and no message waits for one. Messages that a worker left lying, to be seen again later, may be left.
+    pub async fn idle(&self) {
+        let started = Instant::now();
+        let mut calm = 0;
+        while calm < 3 {
+            let mut busy = self.stack.invoker.running() > 0;
+            for queue in WORK_QUEUES {
+                busy |= self.stack.queues.depth(queue).await.expect("the queues answer").visible > 0;
+            }
+            calm = if busy { 0 } else { calm + 1 };
+            assert!(started.elapsed() < PATIENCE, "never idle");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Lets minute after minute pass until it has ended.
@@ -235,7 +265,7 @@ impl World {
         let mut calm = 0;
         while calm < 3 {
             let mut busy = false;
-            for queue in ["DispatchQueue", "PollQueue", "CollectQueue"] {
+            for queue in WORK_QUEUES {
                 let depth = self.stack.queues.depth(queue).await.expect("the queues answer");
                 busy |= depth.visible + depth.in_flight > 0;
             }

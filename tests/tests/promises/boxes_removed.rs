@@ -25,15 +25,12 @@ async fn drawing_in(customer: &Customer, own: &str) -> String {
 /// Lets minute after minute pass until the box is not found any more.
 async fn minutes_until_gone(world: &World, own: &str) {
     for _ in 0..100 {
-        world.at_rest().await;
         let reply = world.get(&format!("/v1/boxes/{own}")).await;
         if reply.status == 404 {
             return;
         }
         assert_eq!((&reply.body["status"], &reply.body["name"]), (&json!("removing"), &Value::Null));
-        world.later(Duration::from_secs(61));
-        // The tick is real work of other tasks: give it real time.
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        world.minute().await;
     }
     panic!("the box is still there");
 }
