@@ -1,8 +1,8 @@
 //! What things cost in calls: `cargo bench -p local --bench costs`.
 //!
 //! First, a generation: calls to the table with the request units that DynamoDB would bill, invocations and how long they ran. Then, a tick
-//! over the due index: queries and messages with 10,000 generations in flight. docs/cost.md makes money of it. `-- --million` goes on with
-//! 100,000 and a million, which takes long to fill into the table.
+//! over the due index: queries and messages with 10,000, 100,000 and a million generations in flight. docs/cost.md makes money of it. The
+//! million takes about 4 GB of memory; `-- --small` ends with the 10,000.
 #![allow(
     clippy::print_stdout,
     clippy::float_arithmetic,
@@ -11,7 +11,7 @@
     reason = "a bench prints figures"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,23 +19,26 @@ use anyhow::{Context as _, Result, ensure};
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents, SharedInterceptor};
 use aws_sdk_dynamodb::error::BoxError;
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use dynoxide::types::{AttributeValue, Item};
+use dynoxide::{Database, ImportOptions, server};
+use local::engines::Endpoints;
 use local::stack::{Options, Stack};
 use serde_json::{Value, json};
 use shared::clock::random_bytes;
 use shared::http_guard::{Outbound, Policy};
 use shared::ids::GenerationId;
 use shared::store::Store;
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// Jobs that the figures of one are the average of.
 const JOBS: u32 = 20;
-/// Requests at a time while the table is filled.
-const WRITERS: usize = 16;
+/// Items at a time while the table is filled.
+const BATCH: u32 = 10_000;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let million = std::env::args().any(|argument| argument == "--million");
+    let small = std::env::args().any(|argument| argument == "--small");
     println!("One generation, the average of {JOBS}");
     for (model, prompt) in [
         ("placeholder", "a fox"),
@@ -48,7 +51,7 @@ async fn main() -> Result<()> {
     println!("\nOne tick over the due index");
     println!("{:>12} {:>8} {:>9} {:>10} {:>9}", "in flight", "due", "queries", "messages", "ms");
     ticks(10_000).await?;
-    if million {
+    if !small {
         ticks(100_000).await?;
         ticks(1_000_000).await?;
     }
@@ -197,28 +200,72 @@ async fn order(stack: &Stack, http: &Outbound, model: &str, prompt: &str) -> Res
     Ok(())
 }
 
+/// A table's engine in this process, into which items can be put past its HTTP.
+struct Filled {
+    database: Database,
+    url: String,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Filled {
+    async fn start() -> Result<Self> {
+        let database = Database::memory()?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = server::serve_with_shutdown(listener, database.clone(), async { drop(stopped.await) });
+        tokio::spawn(async move {
+            if let Err(problem) = server.await {
+                println!("the table ended: {problem}");
+            }
+        });
+        Ok(Self { database, url, _stop: stop })
+    }
+
+    /// Puts so many generations like `model` into the table, each due at its own time.
+    fn fill(&self, stack: &Stack, model: &Item, count: u32, due_at: impl Fn(u32) -> i64) -> Result<()> {
+        let shards = u32::try_from(stack.backend.store.due_shards().len())?;
+        for from in (0..count).step_by(BATCH as usize) {
+            let items = (from..count.min(from + BATCH)).map(|number| {
+                let id = hex::encode(random_bytes::<16>());
+                let mut item = model.clone();
+                item.insert("pk".to_owned(), AttributeValue::S(format!("G#{id}")));
+                item.insert("gsi_sk".to_owned(), AttributeValue::S(id));
+                item.insert("due_shard".to_owned(), AttributeValue::S(format!("due#{}", number % shards)));
+                item.insert("due_at".to_owned(), AttributeValue::N(due_at(number).to_string()));
+                item
+            });
+            self.database.import_items(&stack.backend.config.table, items.collect(), ImportOptions::default())?;
+        }
+        Ok(())
+    }
+}
+
 async fn ticks(in_flight: u32) -> Result<()> {
     let meter = Meter::default();
+    let table = Filled::start().await?;
+    // Nobody reads there: what is sent stays.
     let environment = vec![("DISPATCH_QUEUE_URL".to_owned(), "DispatchDeadLetters".to_owned())];
-    let interceptor = Some(SharedInterceptor::new(meter.clone()));
-    let stack = Stack::start(Options { environment, dynamodb_interceptor: interceptor, ..Options::default() }).await?;
+    let options = Options {
+        environment,
+        engines: Endpoints { dynamodb: Some(table.url.clone()), ..Endpoints::default() },
+        dynamodb_interceptor: Some(SharedInterceptor::new(meter.clone())),
+        ..Options::default()
+    };
+    let stack = Stack::start(options).await?;
     let http = Outbound::new(Policy { allow_loopback: true });
     let request = http.api().post(format!("{}/v1/generations", stack.api)).bearer_auth(&stack.api_key);
     let created: Value =
         request.json(&json!({"model": "placeholder", "params": {"prompt": "a fox"}})).send().await?.json().await?;
-    let key = AttributeValue::S(format!("G#{}", created["id"].as_str().context("an id")?));
-    let found = client(&stack)
-        .get_item()
-        .table_name(&stack.backend.config.table)
-        .key("pk", key)
-        .key("sk", AttributeValue::S("generation".to_owned()));
-    let model = found.send().await?.item.context("it is there")?;
+    let pk = format!("G#{}", created["id"].as_str().context("an id")?);
+    let key = json!({"TableName": stack.backend.config.table, "Key": {"pk": {"S": pk}, "sk": {"S": "generation"}}});
+    let model = table.database.get_item(serde_json::from_value(key)?)?.item.context("it is there")?;
     let now = stack.backend.now().as_millisecond();
     let mut filled = 0;
     // What is not due: over the next day. What is due is added in steps, and each step is ticked.
-    fill(&stack, &model, in_flight, |number| now + 3_600_000 + i64::from(number % 80_000) * 1_000).await?;
-    for due in [0, 100, 1_000] {
-        fill(&stack, &model, due - filled, |number| now - i64::from(number % 50_000)).await?;
+    table.fill(&stack, &model, in_flight, |number| now + 3_600_000 + i64::from(number % 80_000) * 1_000)?;
+    for due in [0, 100, 1_000, 10_000] {
+        table.fill(&stack, &model, due - filled, |number| now - i64::from(number % 50_000))?;
         filled = due;
         let before = meter.0.lock().unwrap().clone();
         let since = Instant::now();
@@ -238,42 +285,6 @@ async fn ticks(in_flight: u32) -> Result<()> {
         let queries =
             meter.0.lock().unwrap().calls.get("Query").copied().unwrap_or(0) - before.calls.get("Query").copied().unwrap_or(0);
         println!("{in_flight:>12} {due:>8} {queries:>9} {messages:>10} {elapsed:>9}");
-    }
-    Ok(())
-}
-
-type Item = HashMap<String, AttributeValue>;
-
-/// Puts so many generations like `model` into the table, each due at its own time.
-async fn fill(stack: &Stack, model: &Item, count: u32, due_at: impl Fn(u32) -> i64) -> Result<()> {
-    let shards = u32::try_from(stack.backend.store.due_shards().len()).unwrap_or(1);
-    let client = client(stack);
-    let mut batches = JoinSet::new();
-    let numbers: Vec<u32> = (0..count).collect();
-    for numbers in numbers.chunks(25) {
-        if batches.len() >= WRITERS {
-            batches.join_next().await.context("there are some")???;
-        }
-        let requests = numbers.iter().map(|number| {
-            let id = hex::encode(random_bytes::<16>());
-            let mut item = model.clone();
-            item.insert("pk".to_owned(), AttributeValue::S(format!("G#{id}")));
-            item.insert("gsi_sk".to_owned(), AttributeValue::S(id));
-            item.insert("due_shard".to_owned(), AttributeValue::S(format!("due#{}", number % shards)));
-            item.insert("due_at".to_owned(), AttributeValue::N(due_at(*number).to_string()));
-            let put = PutRequest::builder().set_item(Some(item)).build()?;
-            Ok(WriteRequest::builder().put_request(put).build())
-        });
-        let requests = requests.collect::<Result<Vec<_>>>()?;
-        let (client, table) = (client.clone(), stack.backend.config.table.clone());
-        batches.spawn(async move {
-            let written = client.batch_write_item().request_items(table, requests).send().await?;
-            ensure!(written.unprocessed_items.is_none_or(|left| left.is_empty()), "some were not written");
-            Ok::<_, anyhow::Error>(())
-        });
-    }
-    while let Some(batch) = batches.join_next().await {
-        batch??;
     }
     Ok(())
 }

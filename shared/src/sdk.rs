@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{
@@ -24,8 +25,8 @@ const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 
 /// Region and credentials, and where services are reached if not at AWS. Names the variable that is missing.
 ///
-/// All clients of one configuration share their connections, and the certificates they trust are read here, once: a function's start has
-/// more of the processor than its first request.
+/// All clients of one configuration share their connections. The certificates they trust are read once, on a thread of their own that
+/// begins here: a function asks for its first event meanwhile, and the first request waits for what is left to read.
 pub fn sdk(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Result<SdkConfig, ConfigError> {
     let lookup = move |name: &str| lookup(name).filter(|value| !value.is_empty());
     let needed = |name: &'static str| lookup(name).ok_or(ConfigError::MissingOnLambda(name));
@@ -65,23 +66,37 @@ impl<L: Fn(&str) -> Option<String> + Send + Sync> LoadServiceConfig for Services
 /// One TLS stack for all clients. The SDK's own would parse the trusted certificates again for each client when it is made, and once more
 /// for its first request.
 #[derive(Debug, Clone)]
-struct Https(Arc<Mutex<HashMap<Option<Duration>, SharedHttpConnector>>>);
+struct Https(Arc<Mutex<Connectors>>);
+
+#[derive(Debug)]
+struct Connectors {
+    /// What reads the certificates for the first of them, until somebody needs it.
+    begun: Option<JoinHandle<(Option<Duration>, SharedHttpConnector)>>,
+    /// By their time-out.
+    made: HashMap<Option<Duration>, SharedHttpConnector>,
+}
 
 impl Https {
-    /// Ready for the time-out of most clients.
+    /// Begins the connector for the time-out of most clients.
     fn new() -> Self {
-        let mut settings = HttpConnectorSettings::builder();
-        settings.set_connect_timeout(timeouts().connect_timeout());
-        let settings = settings.build();
-        let connector = connector(&settings, aws_smithy_async::rt::sleep::default_async_sleep());
-        Self(Arc::new(Mutex::new(HashMap::from([(settings.connect_timeout(), connector)]))))
+        let begun = std::thread::spawn(|| {
+            let mut settings = HttpConnectorSettings::builder();
+            settings.set_connect_timeout(timeouts().connect_timeout());
+            let settings = settings.build();
+            (settings.connect_timeout(), connector(&settings, aws_smithy_async::rt::sleep::default_async_sleep()))
+        });
+        Self(Arc::new(Mutex::new(Connectors { begun: Some(begun), made: HashMap::new() })))
     }
 }
 
 impl HttpClient for Https {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        made.entry(settings.connect_timeout()).or_insert_with(|| connector(settings, components.sleep_impl())).clone()
+        let mut connectors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Without one from that thread, it is made here.
+        let first = connectors.begun.take().and_then(|begun| begun.join().ok());
+        connectors.made.extend(first);
+        let make = || connector(settings, components.sleep_impl());
+        connectors.made.entry(settings.connect_timeout()).or_insert_with(make).clone()
     }
 }
 
