@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_sdk_dynamodb::config::interceptors::BeforeSerializationInterceptorContextRef as Context;
+use aws_sdk_dynamodb::config::interceptors::{
+    BeforeSerializationInterceptorContextRef as Context, FinalizerInterceptorContextRef as Answered,
+};
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents, SharedInterceptor};
 use aws_sdk_dynamodb::error::BoxError;
 
@@ -135,6 +137,12 @@ impl std::fmt::Debug for Guard {
 impl Intercept for Guard {
     fn name(&self) -> &'static str {
         "Guard"
+    }
+
+    /// S3 tells whoever may not list a bucket that it may not read, where others hear that there is no such object: code that asks
+    /// what is not there needs that right as well.
+    fn read_after_attempt(&self, context: &Answered<'_>, _: &RuntimeComponents, _: &mut ConfigBag) -> Result<(), BoxError> {
+        Ok(s3::listing(context).iter().try_for_each(|wanted| self.role.check(wanted))?)
     }
 
     fn read_before_serialization(&self, context: &Context<'_>, _: &RuntimeComponents, _: &mut ConfigBag) -> Result<(), BoxError> {

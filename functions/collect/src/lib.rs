@@ -142,7 +142,7 @@ async fn copy_all(
                 stored
             }
         };
-        let stored = finish::finished(backend, generation, stored, &key_stem).await;
+        let stored = finish::finished(backend, generation, stored, &key_stem).await?;
         let (unix_ms, random) = backend.id_parts();
         let asset = AssetId::from_parts(unix_ms, random);
         let media = facts(backend, &stored).await;

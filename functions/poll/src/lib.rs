@@ -224,10 +224,11 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
             return Ok((Report::Canceled, false));
         }
         let report = provider.ask(&leased, attempt, &job, backend.now()).await;
-        Ok::<_, Error>((report, provider.is_to_call_back(&leased)))
+        let was_woken = leased.attempts.iter().any(|own| own.number == attempt && own.woken_at.is_some());
+        Ok::<_, Error>((report, provider.is_to_call_back(&leased) && !was_woken && !canceling))
     };
     // The function has to live to write down what it learned, and that the time is up.
-    let (report, is_to_call_back) = match tokio::time::timeout(ASK_LIMIT, asking).await {
+    let (report, no_callback_came) = match tokio::time::timeout(ASK_LIMIT, asking).await {
         Ok(report) => report?,
         Err(_) => (Report::Unclear("the provider did not answer in time".to_owned()), false),
     };
@@ -245,7 +246,7 @@ async fn ask(backend: &Backend, generation: Generation) -> Result<(), Error> {
     let provider = leased.candidate().provider.clone();
     let applied = backend.apply(*leased, &event).await?;
     let has_ended = matches!(event, Event::Succeeded { .. } | Event::Failed { .. } | Event::ProviderCanceled { .. });
-    if is_to_call_back && has_ended && matches!(applied, Applied::Changed(_)) {
+    if no_callback_came && has_ended && matches!(applied, Applied::Changed(_)) {
         backend.measure(&[Sample::count(metrics::LOST_CALLBACKS, &[("Provider", &provider)])]);
     }
     let expired = matches!(applied.generation().state, State::Failed { .. }) && backend.now() >= expires_at;

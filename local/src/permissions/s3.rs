@@ -1,6 +1,6 @@
 //! What an S3 call takes: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>.
 
-use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextRef;
+use aws_sdk_s3::config::interceptors::{BeforeSerializationInterceptorContextRef, FinalizerInterceptorContextRef};
 use aws_sdk_s3::operation::abort_multipart_upload::AbortMultipartUploadInput;
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadInput;
 use aws_sdk_s3::operation::create_multipart_upload::CreateMultipartUploadInput;
@@ -39,6 +39,16 @@ pub(super) fn uses(context: &BeforeSerializationInterceptorContextRef<'_>) -> Op
     }
     let call = input.downcast_ref::<ListObjectsV2Input>()?;
     Some(vec![of("ListBucket", call.bucket(), None)])
+}
+
+/// What it takes to hear that an object is not there: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>. Here buckets
+/// are addressed by path.
+pub(super) fn listing(context: &FinalizerInterceptorContextRef<'_>) -> Option<Use> {
+    let (request, response) = (context.request()?, context.response()?);
+    let path = request.uri().splitn(4, '/').nth(3)?;
+    let (bucket, key) = path.split('?').next()?.split_once('/')?;
+    let is_asked = matches!(request.method(), "GET" | "HEAD") && !key.is_empty();
+    (is_asked && response.status().as_u16() == 404).then(|| of("ListBucket", Some(bucket), None))
 }
 
 /// Of an object, or of the bucket itself.

@@ -24,6 +24,9 @@ pub struct Attempt {
     pub holds_slot: bool,
     /// When it was claimed: the submit was not sent before this.
     pub claimed_at: Timestamp,
+    /// When somebody without proof of being the provider last said that there is news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub woken_at: Option<Timestamp>,
     /// When its fate was known.
     pub answered_at: Option<Timestamp>,
     /// The provider's name for the job.

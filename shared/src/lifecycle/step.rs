@@ -166,7 +166,7 @@ impl Step<'_> {
 
     pub(super) fn woken(&self, attempt: u32, job: Option<&Job>) -> Decided {
         self.current(attempt)?;
-        match (&self.generation.state, job) {
+        let mut decision = match (&self.generation.state, job) {
             (State::Running { .. }, _) => {
                 let mut decision = self.decision(self.generation.state.clone(), Some(self.now));
                 decision.send.push(Send::Nudge { at: self.now });
@@ -177,7 +177,11 @@ impl Step<'_> {
             (State::Claimed { .. } | State::Unconfirmed { .. }, None) => Err(Unchanged::NotYet),
             (State::Queued { .. } | State::Collecting { .. }, _) => Err(Unchanged::AlreadySo),
             (State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. }, _) => Err(Unchanged::TooLate),
+        }?;
+        if let Some(own) = decision.next.attempt_mut(attempt) {
+            own.woken_at = Some(self.now);
         }
+        Ok(decision)
     }
 
     pub(super) fn cancel_requested(&self) -> Decided {

@@ -26,6 +26,7 @@ impl Step<'_> {
             key: key.cloned(),
             holds_slot,
             claimed_at: self.now,
+            woken_at: None,
             answered_at: None,
             job: None,
             result: AttemptResult::Submitting,

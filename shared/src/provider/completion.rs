@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::inputs::Files;
 use super::{Provider, provider_keys};
@@ -34,6 +35,7 @@ pub struct Completion {
 
 /// Asks the configured text model, or those of a chain one after the other. None: there is none, or none answered.
 pub async fn complete(backend: &Backend, order: TextOrder<'_>) -> Option<Completion> {
+    // Keys are read and the catalog is loaded within the limit, too.
     match tokio::time::timeout(order.limit, first_answer(backend, order)).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -60,14 +62,19 @@ async fn first_answer(backend: &Backend, order: TextOrder<'_>) -> Option<Complet
             return None;
         }
     };
-    for plan in offer.plans(&params).into_iter().filter(|plan| !plan.stand_in) {
+    let deadline = Instant::now() + order.limit;
+    let plans: Vec<_> = offer.plans(&params).into_iter().filter(|plan| !plan.stand_in).collect();
+    for (left, plan) in (1..=u32::try_from(plans.len()).unwrap_or(u32::MAX)).rev().zip(plans) {
         let Some(model) = catalog.model_by_name(&plan.candidate.model) else { continue };
         let Some((_, key)) = provider_keys(backend, &model.provider).await.unwrap_or_default().into_iter().next() else {
             continue;
         };
         let provider = Provider { backend, model: model.clone(), key: Some(key) };
         let own = plan.candidate.params.unwrap_or_else(|| params.clone());
-        match provider.answer(own).await {
+        // Each has its share of what is left of the time, so that one that hangs leaves some for the next.
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        let answer = tokio::time::timeout(share, provider.answer(own)).await;
+        match answer.unwrap_or_else(|_| Err(format!("no answer within {} s", share.as_secs()))) {
             Ok(text) => return Some(Completion { text, by: model.spec.name.clone() }),
             Err(why) => tracing::warn!(model = model.spec.name, why, "a text model did not answer"),
         }

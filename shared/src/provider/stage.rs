@@ -21,8 +21,8 @@ const MAX_NOTE_BYTES: u64 = 1024 * 1024;
 /// Between the tries to store what a paid answer carried.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
 
-/// The longest wait for a document that is put right.
-const REPAIR_LIMIT: Duration = Duration::from_secs(60);
+/// The longest wait for a document that is put right: a claim outlasts its submit by half a minute, and what is kept takes time, too.
+const REPAIR_LIMIT: Duration = Duration::from_secs(20);
 
 /// Why a delivery is not in the bucket.
 enum NotKept {

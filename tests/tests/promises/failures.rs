@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Setting, World, free_port};
 
 use crate::PROVIDERS;
@@ -61,6 +61,20 @@ async fn a_throttled_submit_is_repeated_after_the_pause_that_was_asked_for() {
         assert_eq!((statuses.len(), statuses[0]), (2, 429));
         world.assert_charged(&id).await;
     }
+}
+
+/// What is gone does not come back: no provider is asked, and nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_is_gone_from_the_bucket_fails_the_job_at_once() {
+    let world = World::start().await;
+    let photo = world.upload("image/jpeg", World::photo()).await;
+    let asset =
+        world.stack.backend.store.asset(photo.parse().expect("an id")).await.expect("the table answers").expect("it is there");
+    world.stack.backend.bucket.delete(&asset.key).await.expect("deleted");
+    let id = world.create_with("nano-banana-edit", json!({"prompt": "at night", "images": [photo]})).await;
+    let done = assert_failed(&world, &id, "internal").await;
+    assert_eq!(attempts(&done).len(), 1);
+    assert!(world.stack.simulators.journal().submits("gemini").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

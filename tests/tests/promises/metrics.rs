@@ -61,6 +61,22 @@ async fn trouble_is_counted_by_provider_and_class() {
     }
 }
 
+/// Who cannot prove to be the provider only wakes the poll, and a canceled job needs no callback: neither is a callback that was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_without_proof_is_not_lost() {
+    let world = World::start().await;
+    let unsigned = world.create("minimax/MiniMax-Hailuo-02", "a fox").await;
+    assert_eq!(world.ended(&unsigned).await["status"], "succeeded");
+    let canceled = world.create("flux-dev", "a fox [[delay=5m]]").await;
+    world.job(&canceled).await;
+    assert_eq!(world.post(&format!("/v1/generations/{canceled}/cancel"), &json!({})).await.status, 202);
+    world.ended(&canceled).await;
+    world.at_rest().await;
+    let totals = world.stack.backend.metrics.totals();
+    assert!(count(&world, "Callbacks", "Provider=minimax") > 0, "{totals:#?}");
+    assert_eq!(count(&world, "LostCallbacks", ""), 0, "{totals:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_says_how_old_its_holds_are() {
     let world = World::start().await;

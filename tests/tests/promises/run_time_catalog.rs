@@ -435,8 +435,10 @@ async fn while_the_table_does_not_answer_the_catalog_stays_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_never_read_the_table_does_not_guess() {
-    let world = World::with(Setting::idle()).await;
+    let clock = Clock::stopped(Clock::system().now());
+    let world = World::with(Setting { clock: Some(clock), ..Setting::idle() }).await;
     world.first_tick().await;
+    world.idle().await;
     let live = LiveCatalog::new(Catalog::built_in().expect("loads"), world.stack.backend.store.clone(), Clock::system());
     world.wire.reset();
     world.wire.cut(1, Fault::CutBefore);
