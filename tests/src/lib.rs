@@ -213,9 +213,14 @@ impl World {
     /// Lets a minute pass once no function runs, and waits for what comes of it: no worker is overtaken by the clock, however slow the
     /// machine is.
     pub async fn minute(&self) {
+        self.pass_with_tick(Duration::from_secs(61)).await;
+    }
+
+    /// The same for more than a minute.
+    pub async fn pass_with_tick(&self, by: Duration) {
         self.idle().await;
         let looks = self.wire.looks();
-        self.later(Duration::from_secs(61));
+        self.later(by);
         let looked = async {
             while self.wire.looks() == looks {
                 tokio::time::sleep(Duration::from_millis(2)).await;
