@@ -158,7 +158,7 @@ impl MemoryQueues {
                 let queue_state = state.queue(queue)?;
                 let taken: Vec<Received> = std::iter::from_fn(|| queue_state.take(now)).take(max).collect();
                 if !taken.is_empty() {
-                    // The queues are locked until then.
+                    // The lock is still held.
                     return Ok((taken, begin()));
                 }
                 queue_state.hidden.first().map(|(until, _)| *until)
