@@ -62,8 +62,11 @@ impl Mapping {
             // A message is taken only when there is somebody to work on it: its visibility time-out runs from then on.
             let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
             while invocations.try_join_next().is_some() {}
-            let batch = match self.queues.receive(&self.source.queue, self.source.batch_size).await {
-                Ok(batch) => batch,
+            // It counts as running from the moment in which it is no longer visible until what is done with is deleted.
+            let invoker = self.invoker.clone();
+            let taking = self.queues.receive_with(&self.source.queue, self.source.batch_size, move || invoker.begin());
+            let (batch, running) = match taking.await {
+                Ok(taken) => taken,
                 Err(problem) => {
                     let queue = self.source.queue.as_str();
                     error!(
@@ -77,6 +80,7 @@ impl Mapping {
             let mapping = self.clone();
             invocations.spawn(async move {
                 mapping.work(batch).await;
+                drop(running);
                 drop(slot);
             });
         }

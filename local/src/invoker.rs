@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,22 +30,33 @@ pub struct Invoker {
     functions: BTreeMap<String, Function>,
     stopped: watch::Sender<bool>,
     ran: Mutex<BTreeMap<String, Ran>>,
-    running: Arc<AtomicUsize>,
+    work: Arc<Mutex<Work>>,
 }
 
-/// Counts an invocation as running for as long as it lives.
-struct Running(Arc<AtomicUsize>);
+/// What is being worked on. Two equal looks in which nothing runs say that nothing ran between them either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Invocations that run just now, and batches of messages that are in a worker's hands.
+    pub running: usize,
+    /// How many of them ever began.
+    pub begun: u64,
+}
+
+/// Counts as running for as long as it lives.
+pub(crate) struct Running(Arc<Mutex<Work>>);
 
 impl Running {
-    fn begin(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(counter))
+    fn begin(work: &Arc<Mutex<Work>>) -> Self {
+        let mut counted = work.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.running += 1;
+        counted.begun += 1;
+        Self(Arc::clone(work))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).running -= 1;
     }
 }
 
@@ -103,7 +113,7 @@ impl Invoker {
             };
             functions.insert(function.logical_id.clone(), Function { handler: handler.clone(), timeout: function.timeout });
         }
-        Ok(Self { functions, stopped: watch::Sender::new(false), ran: Mutex::default(), running: Arc::default() })
+        Ok(Self { functions, stopped: watch::Sender::new(false), ran: Mutex::default(), work: Arc::default() })
     }
 
     /// Runs a function to its end and returns what it answered. Whoever drops the returned future no longer waits, but
@@ -116,7 +126,7 @@ impl Invoker {
         let (handler, timeout) = (handler.clone(), *timeout);
         let mut stopped = self.stopped.subscribe();
         let started = Instant::now();
-        let running = Running::begin(&self.running);
+        let running = self.begin();
         let invocation = tokio::spawn(async move {
             let _running = running;
             tokio::select! {
@@ -164,9 +174,14 @@ impl Invoker {
         self.ran.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many invocations run just now.
-    pub fn running(&self) -> usize {
-        self.running.load(Ordering::SeqCst)
+    /// What runs just now.
+    pub fn work(&self) -> Work {
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts something as running until what is returned is dropped.
+    pub(crate) fn begin(&self) -> Running {
+        Running::begin(&self.work)
     }
 
     /// Cuts off everything that runs, wherever it is, and refuses what comes after: what a power cut does.
@@ -185,7 +200,7 @@ fn panic_message(ended: tokio::task::JoinError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use serde_json::json;
 

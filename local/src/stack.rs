@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use axum::Router;
 use serde::{Deserialize, Serialize};
 use shared::backend::{Backend, s3_client};
@@ -58,6 +59,8 @@ pub struct Options {
     pub engines: Endpoints,
     /// Watches every DynamoDB call.
     pub dynamodb_interceptor: Option<aws_sdk_dynamodb::config::SharedInterceptor>,
+    /// How long calls to the table may take; as on Lambda unless given.
+    pub dynamodb_timeouts: Option<TimeoutConfig>,
 }
 
 /// The running product. Dropping it is a power cut: whatever runs stops where it stands.
@@ -124,7 +127,8 @@ impl Stack {
         };
         let table = |role: Option<&Role>| {
             let guard = role.map(|role| role.dynamodb(&template.table));
-            dynamodb_client(&dynamodb, guard.into_iter().chain(options.dynamodb_interceptor.clone()))
+            let interceptors = guard.into_iter().chain(options.dynamodb_interceptor.clone());
+            dynamodb_client(&dynamodb, options.dynamodb_timeouts.clone(), interceptors)
         };
         engines::create_table(&table(None), &template.table).await?;
         let specs = event_source::queue_specs(&template);
@@ -376,9 +380,11 @@ fn read_template(options: &Options, api: &str, developer: &Developer) -> Result<
 
 fn dynamodb_client(
     dynamodb: &DynamoDb,
+    timeouts: Option<TimeoutConfig>,
     interceptors: impl Iterator<Item = aws_sdk_dynamodb::config::SharedInterceptor>,
 ) -> aws_sdk_dynamodb::Client {
     let mut config = aws_sdk_dynamodb::config::Builder::from(&engines::sdk(&dynamodb.endpoint_url));
+    config.set_timeout_config(timeouts);
     for interceptor in interceptors {
         config.push_interceptor(interceptor);
     }

@@ -80,13 +80,17 @@ impl Customer {
 
     /// Waits until the generation is as `wanted` says.
     pub async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_within(id, PATIENCE, wanted).await
+    }
+
+    async fn until_within(&self, id: &str, patience: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
             let generation = self.generation(id).await;
             if wanted(&generation) {
                 return generation;
             }
-            assert!(started.elapsed() < PATIENCE, "waited in vain; it is {generation:#}");
+            assert!(started.elapsed() < patience, "waited in vain; it is {generation:#}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -99,6 +103,11 @@ impl Customer {
     /// Waits until it has ended.
     pub async fn ended(&self, id: &str) -> Value {
         self.until(id, |generation| !generation["finished_at"].is_null()).await
+    }
+
+    /// The same with a patience of its own.
+    pub async fn ended_within(&self, id: &str, patience: Duration) -> Value {
+        self.until_within(id, patience, |generation| !generation["finished_at"].is_null()).await
     }
 
     /// What can be spent, and what is held.

@@ -3,9 +3,11 @@
 use std::net::TcpListener;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use axum::Router;
 use local::permissions::Refusals;
 use local::simulators::Journal;
@@ -104,9 +106,15 @@ impl Setting {
             template: self.template.clone(),
             engines: endpoints(),
             dynamodb_interceptor: Some(wire.interceptor()),
+            dynamodb_timeouts: Some(patient()),
             ..Options::default()
         }
     }
+}
+
+/// A call to a slow table is waited for: one that is given up is made again in secret, and calls are counted.
+fn patient() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(PATIENCE).operation_attempt_timeout(PATIENCE).operation_timeout(PATIENCE).build()
 }
 
 /// A queue that no function reads.
@@ -121,14 +129,14 @@ pub async fn serve(router: Router) -> (String, JoinSet<()>) {
     (address, server)
 }
 
-/// A port that nobody listens on, below those that the system takes for outgoing connections.
+/// A port that nobody listens on, below those that the system takes for outgoing connections. No two tests of one process get the same one
+/// before all have been given.
 pub fn free_port() -> u16 {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let start = u16::from_be_bytes(random_bytes());
+    static START: LazyLock<u32> = LazyLock::new(|| u32::from(u16::from_be_bytes(random_bytes())));
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
-        // Counted, so that two tests of one process never get the same one.
-        let number = TAKEN.fetch_add(1, Ordering::SeqCst);
-        let port = 10_000 + (start / 64 * 20 + number) % 20_000;
+        let number = START.wrapping_add(TAKEN.fetch_add(1, Ordering::SeqCst));
+        let port = u16::try_from(10_000 + number % 20_000).expect("below 30,000");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -205,9 +213,14 @@ impl World {
     /// Lets a minute pass once no function runs, and waits for what comes of it: no worker is overtaken by the clock, however slow the
     /// machine is.
     pub async fn minute(&self) {
+        self.pass_with_tick(Duration::from_secs(61)).await;
+    }
+
+    /// The same for more than a minute.
+    pub async fn pass_with_tick(&self, by: Duration) {
         self.idle().await;
         let looks = self.wire.looks();
-        self.later(Duration::from_secs(61));
+        self.later(by);
         let looked = async {
             while self.wire.looks() == looks {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -218,14 +231,20 @@ impl World {
     }
 
     /// Waits until no function runs and no message waits for one. Messages that a worker left lying, to be seen again later, may be left.
+    ///
+    /// With the queues in memory no message is overlooked on its way: in the moment in which it is taken and is no longer visible it counts as
+    /// running, until its function has ended and what is done with is deleted, and a look during which anything began does not count. What
+    /// comes from outside is not seen before it arrives: a callback that a simulator is just sending, or the schedule's next tick.
     pub async fn idle(&self) {
         let started = Instant::now();
         let mut calm = 0;
         while calm < 3 {
-            let mut busy = self.stack.invoker.running() > 0;
+            let before = self.stack.invoker.work();
+            let mut busy = before.running > 0;
             for queue in WORK_QUEUES {
                 busy |= self.stack.queues.depth(queue).await.expect("the queues answer").visible > 0;
             }
+            busy |= self.stack.invoker.work() != before;
             calm = if busy { 0 } else { calm + 1 };
             assert!(started.elapsed() < PATIENCE, "never idle");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -307,9 +326,10 @@ impl World {
         self.store_over(self.another_client(&Wire::default()))
     }
 
-    /// A client of the table over a wire of its own. Making one takes longer than a few transactions.
+    /// A client of the table over a wire of its own, as patient as that of the functions. Making one takes longer than a few transactions.
     pub fn another_client(&self, wire: &Wire) -> aws_sdk_dynamodb::Client {
         let mut client = aws_sdk_dynamodb::config::Builder::from(&local::engines::sdk(&self.stack.dynamodb.endpoint_url));
+        client.set_timeout_config(Some(patient()));
         client.push_interceptor(wire.interceptor());
         aws_sdk_dynamodb::Client::from_conf(client.build())
     }

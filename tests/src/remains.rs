@@ -1,13 +1,11 @@
 //! What is left: everything in the table and in the bucket, past every API.
 
-use std::time::Duration;
-
-use crate::World;
+use crate::{Wire, World};
 
 impl World {
     /// Every item of the table, as one text.
     pub async fn whole_table(&self) -> String {
-        let client = aws_sdk_dynamodb::Client::new(&local::engines::sdk(&self.stack.dynamodb.endpoint_url));
+        let client = self.another_client(&Wire::default());
         let (mut text, mut start) = (String::new(), None);
         loop {
             let scan = client.scan().table_name(&self.stack.backend.config.table).set_exclusive_start_key(start);
@@ -37,8 +35,7 @@ impl World {
             if !self.whole_bucket().await.iter().any(|key| key.contains(part)) {
                 return;
             }
-            self.later(Duration::from_secs(61));
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            self.minute().await;
         }
         panic!("ten hours passed in vain; there is {:#?}", self.whole_bucket().await);
     }

@@ -185,14 +185,13 @@ impl Intercept for Tap {
 }
 
 /// Runs again and again, with the first of so many calls cut, then the second, and so on, before it is made and after it; `run` says whether
-/// the cut came.
-pub async fn with_each_call_cut(calls: u32, run: impl AsyncFn(u32, Fault) -> bool) {
+/// the cut came. The order of calls can differ a little from run to run, so that the last ones may not come: so many of them.
+pub async fn with_each_call_cut(calls: u32, missing: u32, run: impl AsyncFn(u32, Fault) -> bool) {
     let mut cuts = 0;
     for nth in 1..=calls {
         for fault in [Fault::CutBefore, Fault::CutAfter] {
             cuts += u32::from(run(nth, fault).await);
         }
     }
-    // The order of calls can differ a little from run to run, so that the last ones may not come.
-    assert!(cuts + 4 >= 2 * calls, "{cuts} cuts in {calls} calls");
+    assert!(cuts + missing >= 2 * calls, "{cuts} cuts in {calls} calls");
 }

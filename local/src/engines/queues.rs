@@ -64,6 +64,20 @@ impl Queues {
         }
     }
 
+    /// As [`Queues::receive`], with what `begin` returns: for queues in memory it is called in the moment in which the messages are taken, for
+    /// an SQS when they have come.
+    pub async fn receive_with<T>(
+        &self,
+        queue: &str,
+        max: usize,
+        begin: impl FnOnce() -> T + Send,
+    ) -> Result<(Vec<Received>, T), EngineError> {
+        match self {
+            Self::Memory(queues) => Ok(queues.receive_with(queue, max, begin).await?),
+            Self::Sqs(queues) => Ok((queues.receive(queue, max).await?, begin())),
+        }
+    }
+
     /// Deletes a received message.
     pub async fn delete(&self, queue: &str, receipt: &str) -> Result<(), EngineError> {
         match self {

@@ -134,6 +134,17 @@ impl MemoryQueues {
     /// come first whose group has the fewest in flight, the oldest of these first. Safe to drop: a message is taken only
     /// in the moment it is returned.
     pub async fn receive(&self, queue: &str, max: usize) -> Result<Vec<Received>, QueueError> {
+        self.receive_with(queue, max, || ()).await.map(|(taken, ())| taken)
+    }
+
+    /// As [`MemoryQueues::receive`], with what `begin` returns, which is called in the moment in which messages are taken: whoever sees in
+    /// [`MemoryQueues::depth`] that they are no longer visible sees what it did as well.
+    pub async fn receive_with<T>(
+        &self,
+        queue: &str,
+        max: usize,
+        begin: impl FnOnce() -> T + Send,
+    ) -> Result<(Vec<Received>, T), QueueError> {
         if !(1..=MAX_BATCH).contains(&max) {
             return Err(QueueError::BatchOutOfRange { max });
         }
@@ -147,7 +158,8 @@ impl MemoryQueues {
                 let queue_state = state.queue(queue)?;
                 let taken: Vec<Received> = std::iter::from_fn(|| queue_state.take(now)).take(max).collect();
                 if !taken.is_empty() {
-                    return Ok(taken);
+                    // The lock is still held.
+                    return Ok((taken, begin()));
                 }
                 queue_state.hidden.first().map(|(until, _)| *until)
             };

@@ -49,10 +49,14 @@ impl Store {
     pub async fn admit(&self, bucket: Bucket, rate: Rate, clock: &Clock) -> Verdict {
         let gate = self.rates.gate(bucket);
         let mut share = gate.lock().await;
-        let why = match tokio::time::timeout(PATIENCE, self.take(bucket, rate, &mut share, clock.now())).await {
-            Ok(Ok(verdict)) => return verdict,
-            Ok(Err(error)) => error,
-            Err(elapsed) => StoreError::table("take from a bucket in time", elapsed),
+        let taken = tokio::select! {
+            biased;
+            taken = self.take(bucket, rate, &mut share, clock.now()) => taken,
+            () = clock.sleep(PATIENCE) => Err(StoreError::table("take from a bucket", "it did not answer in time")),
+        };
+        let why = match taken {
+            Ok(verdict) => return verdict,
+            Err(error) => error,
         };
         tracing::warn!(error = &why as &dyn std::error::Error, ?bucket, "requests pass without being counted");
         share.open(clock.now());

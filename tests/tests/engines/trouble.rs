@@ -38,11 +38,11 @@ async fn a_cancel_stops_the_provider_and_gives_the_credits_back() {
 async fn a_lost_answer_is_resolved_by_evidence() {
     let world = World::start().await;
     for (model, provider) in PROVIDERS {
-        let id = world.create(model, "a fox [[error_after]] [[delay=3s]]").await;
+        let id = world.create(model, "a fox [[error_after]] [[delay=20s]]").await;
         let lost = world.phase(&id, "unconfirmed").await;
         assert_eq!(lost["unconfirmed"]["reason"], "server_error");
         world.assert_held(&id).await;
-        world.soon(Duration::from_secs(3));
+        world.soon(Duration::from_secs(20));
         let done = world.ended(&id).await;
         assert_eq!((&done["status"], done["attempts"].as_array().map(Vec::len)), (&json!("succeeded"), Some(1)), "{done:#}");
         assert_eq!(world.stack.simulators.journal().submits(provider).len(), 1);

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use reqwest::Method;
 use serde_json::json;
 use shared::signature::fingerprint;
-use tests::World;
+use tests::{Wire, World};
 
 /// Every item of the table, as text.
 async fn items(world: &World) -> Vec<String> {
-    let client = aws_sdk_dynamodb::Client::new(&local::engines::sdk(&world.stack.dynamodb.endpoint_url));
+    let client = world.another_client(&Wire::default());
     let (mut items, mut start) = (Vec::new(), None);
     loop {
         let page = client.scan().table_name(&world.stack.backend.config.table).set_exclusive_start_key(start);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Customer, Fault, Reply, Setting, World};
+use tests::{Customer, Fault, PATIENCE, Reply, Setting, World};
 
 use crate::PROVIDERS;
 
@@ -173,9 +173,12 @@ async fn a_lost_answer_of_the_table_does_nothing_twice() {
                 reply = act(&world, &id, "release").await;
             }
             assert_eq!(reply.status, 200, "{fault:?} {nth}: {:?}", reply.body);
-            while world.wire.is_waiting() {
-                world.get("/v1/account").await;
-            }
+            let cut = async {
+                while world.wire.is_waiting() {
+                    world.get("/v1/account").await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, cut).await.expect("a call comes that is cut");
             world.assert_released(&id).await;
             assert_eq!(actions(&shown(&world, &id).await), ["release"], "{fault:?} {nth}");
         }

@@ -10,7 +10,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::post;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tests::{Setting, World, free_port, serve};
+use tests::{PATIENCE, Setting, World, free_port, serve};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -207,9 +207,12 @@ async fn a_provider_that_is_away_is_passed_over_until_one_probe_finds_it_back() 
     world.pass(Duration::from_secs(15 * 60)).await;
     let probe = world.create("image", "the probe").await;
     world.until(&probe, |generation| generation["phase"] == "submitting").await;
-    while replicate.asked() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let asked = async {
+        while replicate.asked() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("the probe is sent");
     for _ in 0..3 {
         let id = world.create("image", "meanwhile").await;
         assert_eq!(attempts(&world.ended(&id).await), [("stability", "succeeded", "")]);

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use shared::api::AssetStatus;
 use shared::assets::Asset;
+use shared::clock::Clock;
 use shared::ids::AssetId;
 use tests::{PATIENCE, Setting, World};
 
@@ -93,7 +94,6 @@ async fn a_worker_that_dies_after_keeping_a_paid_answer_loses_nothing() {
         tokio::time::timeout(PATIENCE, gone).await.expect("the results are kept");
         let given_up = async {
             while world.wire.severed() < 3 {
-                world.later(Duration::from_secs(2));
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -150,12 +150,21 @@ async fn a_paid_answer_that_cannot_be_kept_is_told_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_back_in_time_costs_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let world = World::with(Setting { data: Some(folder.path().to_owned()), ..Setting::default() }).await;
+    let clock = Some(Clock::stopped(Clock::system().now()));
+    let world = World::with(Setting { data: Some(folder.path().to_owned()), clock, ..Setting::default() }).await;
     let bucket = Broken::bucket(folder.path());
-    let id = world.create("stable-image-core", "a fox").await;
+    let id = world.create("stable-image-core", "a fox [[delay=0ms]]").await;
     world.journal(|journal| journal.submits("stability").first().is_some_and(|submit| submit.status == 200)).await;
-    // Before the last of three tries, 2.2 s after the first.
+    // Time stands still: however slow the machine is, no more than the first of three tries has come by now.
     bucket.repair();
+    // Each step is longer than the pause before the second one, and all together are shorter than the claim's lease.
+    for _ in 0..240 {
+        if world.generation(&id).await["phase"] != "submitting" {
+            break;
+        }
+        world.later(Duration::from_millis(250));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let done = world.ended(&id).await;
     assert_eq!((&done["status"], attempts(&done)), (&"succeeded".into(), 1), "{done:#}");
     world.assert_charged(&id).await;
@@ -178,21 +187,6 @@ async fn an_answer_that_is_too_large_is_not_paid_for() {
     let done = world.minutes_until_ended(&id).await;
     assert_eq!((&done["status"], attempts(&done), submits(&world, "stability")), (&"failed".into(), 1, 1), "{done:#}");
     world.assert_released(&id).await;
-}
-
-/// Lets the time pass in small steps: sending a large file takes real time, in which the claim's lease must not end.
-async fn seconds_until_ended(world: &World, id: &str) -> Value {
-    let ended = async {
-        loop {
-            let generation = world.generation(id).await;
-            if !generation["finished_at"].is_null() {
-                return generation;
-            }
-            world.later(Duration::from_secs(1));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, ended).await.expect("it ends")
 }
 
 /// A video of the given size: the beginning of an MP4 and zero bytes.
@@ -222,7 +216,7 @@ async fn a_large_video_is_handed_over_before_the_question() {
         let before = world.stack.simulators.journal().uploads("gemini").len();
         let video = put_asset(&world, "video/mp4", video(bytes)).await;
         let id = world.create_with("gemini/json", json!({"prompt": "What is in it?", "video": video})).await;
-        let done = seconds_until_ended(&world, &id).await;
+        let done = world.steps_until_ended(&id, Duration::from_secs(1)).await;
         assert_eq!((&done["status"], attempts(&done)), (&"succeeded".into(), 1), "{done:#}");
         let uploads = world.stack.simulators.journal().uploads("gemini");
         assert_eq!(uploads.len() - before, uploaded, "{uploads:?}");

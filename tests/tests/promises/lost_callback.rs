@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use shared::generation::{Generation, State};
-use tests::World;
+use tests::{PATIENCE, World};
 
 use crate::PROVIDERS;
 
@@ -44,14 +44,17 @@ async fn polls_become_less_and_less_frequent() {
             let due = record(&world, &id).await.due_at.expect("a time");
             let before = now(&world);
             world.pass(Duration::try_from(due.duration_since(before)).unwrap_or_default()).await;
-            let polled = loop {
-                let record = record(&world, &id).await;
-                let State::Running { polls, .. } = record.state else { panic!("{:?}", record.state) };
-                if polls == count {
-                    break record;
+            let polled = async {
+                loop {
+                    let record = record(&world, &id).await;
+                    let State::Running { polls, .. } = record.state else { panic!("{:?}", record.state) };
+                    if polls == count {
+                        break record;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
             };
+            let polled = tokio::time::timeout(PATIENCE, polled).await.expect("it is asked again");
             let next = polled.due_at.expect("a time");
             let pause = SignedDuration::from_millis(pause_ms);
             // The answer came between `due` and now.

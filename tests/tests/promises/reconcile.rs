@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::{Customer, PATIENCE, World, free_port};
+use tests::{Customer, PATIENCE, Wire, World, free_port};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_darkroom-under-test");
 
@@ -22,7 +22,7 @@ struct Forger {
 
 impl Forger {
     fn of(world: &World) -> Self {
-        let client = aws_sdk_dynamodb::Client::new(&local::engines::sdk(&world.stack.dynamodb.endpoint_url));
+        let client = world.another_client(&Wire::default());
         Self { client, table: world.stack.backend.config.table.clone() }
     }
 

@@ -11,7 +11,6 @@ mod requests;
 mod success;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use local::simulators::{Journal, Submit};
@@ -69,9 +68,7 @@ impl Round {
             if found.iter().all(Option::is_some) {
                 return self.orders.iter().zip(found).map(|((case, _), found)| (*case, found.expect("all are"))).collect();
             }
-            self.world.later(Duration::from_secs(61));
-            // The tick is real work of other tasks: give it real time.
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            self.world.minute().await;
         }
         let missing = self.orders.iter().zip(&found).find(|(_, found)| found.is_none());
         let ((case, id), _) = missing.expect("one is missing");
