@@ -68,9 +68,10 @@ async fn a_throttled_submit_is_repeated_after_the_pause_that_was_asked_for() {
 async fn an_input_that_is_gone_from_the_bucket_fails_the_job_at_once() {
     let world = World::start().await;
     let photo = world.upload("image/jpeg", World::photo()).await;
-    let asset =
-        world.stack.backend.store.asset(photo.parse().expect("an id")).await.expect("the table answers").expect("it is there");
-    world.stack.backend.bucket.delete(&asset.key).await.expect("deleted");
+    let backend = &world.stack.backend;
+    let asset = backend.store.asset(world.stack.account, photo.parse().expect("an id")).await.expect("the table answers");
+    let asset = asset.expect("it is there");
+    backend.bucket.delete(&asset.key).await.expect("deleted");
     let id = world.create_with("nano-banana-edit", json!({"prompt": "at night", "images": [photo]})).await;
     let done = assert_failed(&world, &id, "internal").await;
     assert_eq!(attempts(&done).len(), 1);
