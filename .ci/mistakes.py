@@ -35,6 +35,11 @@ MISTAKES = [
         "    KmsKeyArn: !If [OwnKey, !GetAtt Data.Outputs.KeyArn, !Ref AWS::NoValue]",
         "    KmsKeyArn: !GetAtt Data.Outputs.KeyArn",
     ),
+    (
+        "the key taken from its users when it encrypts no more", MAIN,
+        "HasKey: !Or [!Condition OwnKey, !Equals [!Ref CustomerManagedKey, former]]",
+        "HasKey: !Or [!Equals [!Ref CustomerManagedKey, former], !Equals [!Ref CustomerManagedKey, formerly]]",
+    ),
     ("misspelt property", MAIN, "VisibilityTimeout: 360\n", "VisibilityTimeOut: 360\n"),
     ("unknown value of a property", MAIN, "LogFormat: JSON", "LogFormat: XML"),
     ("misspelt property of a function", MAIN, "MemorySize: 1024", "MemSize: 1024"),

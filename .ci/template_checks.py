@@ -289,8 +289,14 @@ def check_nested(project):
             condition = outputs.get(output, {}).get("Condition")
             if output not in outputs:
                 yield f"{name} has no output `{output}`"
-            elif condition and condition not in conditions:
+            elif condition and not any(implies(project.transformed, held, condition) for held in conditions):
                 yield f"the output `{output}` of {name} is there only if {condition}, and asked for always"
+
+
+def implies(template, held, needed):
+    """Whether a condition is another one, or one of those that an `Or` of that name lists; both stacks call theirs the same."""
+    alternatives = template["Conditions"].get(needed, {}).get("Fn::Or", [])
+    return held == needed or {"Condition": held} in alternatives
 
 
 def asked_of(template, stack):

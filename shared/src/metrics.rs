@@ -30,7 +30,7 @@ pub const FAILED: Metric = Metric { name: "Failed", unit: "Count" };
 pub const CANCELED: Metric = Metric { name: "Canceled", unit: "Count" };
 /// From the order to its first claim.
 pub const QUEUED_SECONDS: Metric = Metric { name: "QueuedSeconds", unit: "Seconds" };
-/// How long a provider worked on it; by provider.
+/// How long a provider worked on it, from the claim where its answer carried the results; by provider.
 pub const RUNNING_SECONDS: Metric = Metric { name: "RunningSeconds", unit: "Seconds" };
 /// From the provider's end to ours: copying and settling; by provider.
 pub const COLLECTING_SECONDS: Metric = Metric { name: "CollectingSeconds", unit: "Seconds" };
@@ -44,23 +44,28 @@ pub const LOST_CALLBACKS: Metric = Metric { name: "LostCallbacks", unit: "Count"
 pub const UNCONFIRMED: Metric = Metric { name: "Unconfirmed", unit: "Count" };
 /// How long a submit's answer has been, or was, missing.
 pub const UNCONFIRMED_SECONDS: Metric = Metric { name: "UnconfirmedSeconds", unit: "Seconds" };
-/// Age of the holds of what is due.
+/// Age of the oldest hold: of what is due, and once a day of all.
 pub const OLDEST_HOLD_SECONDS: Metric = Metric { name: "OldestHoldSeconds", unit: "Seconds" };
 /// How long ago the oldest of what is due should have been looked at.
 pub const OVERDUE_SECONDS: Metric = Metric { name: "OverdueSeconds", unit: "Seconds" };
 /// Open holds, as the daily look at the books finds them.
 pub const HOLDS_OPEN: Metric = Metric { name: "HoldsOpen", unit: "Count" };
-/// What is wrong in the books.
+/// What is wrong in the books, and what of them could not be looked at.
 pub const RECONCILE_FINDINGS: Metric = Metric { name: "ReconcileFindings", unit: "Count" };
 /// Attempts that a provider refused or failed for reasons of its own; by provider and class.
 pub const PROVIDER_ERRORS: Metric = Metric { name: "ProviderErrors", unit: "Count" };
-/// Attempts that failed for what an operator has to mend: a key, an empty account; by provider and class.
+/// Daily looks at the books that were handed out for all accounts.
+pub const DAILY_LOOKS: Metric = Metric { name: "DailyLooks", unit: "Count" };
+/// The minute's ticks that were done.
+pub const TICKS: Metric = Metric { name: "Ticks", unit: "Count" };
+/// Attempts that failed for what an operator has to look at, as the class's policy says: a refused key, an empty account, no answer in time, a lost
+/// result, a fault of ours; by provider and class.
 pub const PROVIDER_ALARMS: Metric = Metric { name: "ProviderAlarms", unit: "Count" };
 /// Requests refused for coming too fast.
 pub const RATE_LIMITED: Metric = Metric { name: "RateLimited", unit: "Count" };
 
 /// All of them.
-pub const ALL: [Metric; 19] = [
+pub const ALL: [Metric; 21] = [
     ACCEPTED,
     SUCCEEDED,
     FAILED,
@@ -77,6 +82,8 @@ pub const ALL: [Metric; 19] = [
     OVERDUE_SECONDS,
     HOLDS_OPEN,
     RECONCILE_FINDINGS,
+    DAILY_LOOKS,
+    TICKS,
     PROVIDER_ERRORS,
     PROVIDER_ALARMS,
     RATE_LIMITED,

@@ -57,7 +57,7 @@ async fn route(backend: &Backend, request: &Request) -> Result<Response<Body>, P
         ("GET", ["v1", "admin", "accounts", id, "reconciliation"]) => reconciliations::one(backend, id).await,
         ("GET", ["v1", "admin", "reconciliations"]) => reconciliations::page(backend, request).await,
         ("GET", ["v1", "admin", "status"]) => status::status(backend).await,
-        ("POST", ["v1", "admin", "dead-letters", queue, "redrive"]) => status::redrive(backend, queue).await,
+        ("POST", ["v1", "admin", "dead-letters", queue, "redrive"]) => status::redrive(backend, caller, queue).await,
         ("POST", ["v1", "admin", "generations", id, "retry"]) => generations::retry(backend, request, caller, id).await,
         ("POST", ["v1", "admin", "generations", id, "release"]) => generations::release(backend, request, caller, id).await,
         ("POST", ["v1", "admin", "generations", id, "charge"]) => generations::charge(backend, request, caller, id).await,

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Response};
 use shared::api::{DueView, Problem, QueueView, RedriveView, StatusView, StuckView};
 use shared::backend::Backend;
-use shared::endpoint;
+use shared::endpoint::{self, Caller};
 use shared::lifecycle::TICK;
 use shared::messages::QueueName;
 use shared::queue::QueueError;
@@ -32,18 +32,25 @@ pub async fn status(backend: &Backend) -> Result<Response<Body>, Problem> {
 }
 
 /// Let the messages that failed again and again be tried once more. What they are about may have been done meanwhile: then they change nothing.
+/// Who asked is written down among the actions of the caller's own account.
 #[utoipa::path(post, path = "/v1/admin/dead-letters/{queue}/redrive",
     params(("queue" = String, Path, description = "dispatch, collect or poll")),
     responses(
         (status = 202, body = RedriveView), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 503, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem, description = "They are being moved already"), (status = 503, body = Problem),
     ))]
-pub async fn redrive(backend: &Backend, queue: &str) -> Result<Response<Body>, Problem> {
+pub async fn redrive(backend: &Backend, caller: Caller, queue: &str) -> Result<Response<Body>, Problem> {
     let not_found = || Problem::not_found("queue", queue);
     let name = QueueName::ALL.into_iter().find(|name| name.word() == queue).ok_or_else(not_found)?;
     let url = backend.config.dead_letters_url(name).ok_or_else(Problem::unavailable)?;
-    let messages = backend.queue.redrive(url).await.map_err(unavailable)?;
-    tracing::info!(queue, messages, "dead letters go back");
+    // First: nothing begins to move that nobody is known to have moved.
+    let action = backend.action(caller.account, Some(caller.key), "redrive", queue, None);
+    backend.store.file_action(&action).await?;
+    let messages = backend.queue.redrive(url).await.map_err(|error| match matches!(error, QueueError::MovedAlready { .. }) {
+        true => moved_already(queue),
+        false => unavailable(error),
+    })?;
+    tracing::info!(account = %caller.account, key = %caller.key, queue, messages, "dead letters go back");
     Ok(endpoint::json(202, &RedriveView { queue: queue.to_owned(), messages }))
 }
 
@@ -97,6 +104,14 @@ fn stuck_view(due: &Due) -> StuckView {
     };
     let phase = due.job.map(|job| job.phase.to_owned());
     StuckView { kind: kind.to_owned(), id, account, phase, due_at: due.due_at }
+}
+
+fn moved_already(queue: &str) -> Problem {
+    let detail = format!(
+        "the dead letters of `{queue}` are being moved already, and SQS does that once at a time: see with `darkroom status` when none are left, \
+         and ask again if some are"
+    );
+    Problem::new(409, "moved_already", "Moved already", detail).retry_after(60)
 }
 
 fn unavailable(error: QueueError) -> Problem {

@@ -90,6 +90,7 @@ async fn tick(backend: &Backend) -> Result<(), Error> {
     let swept = try_join_all(sends).await;
     backend.call_every_line().await;
     swept?;
+    backend.measure(&[Sample::count(metrics::TICKS, &[])]);
     Ok(())
 }
 

@@ -51,7 +51,7 @@ impl Queue {
     }
 
     /// Lets the messages of a dead-letter queue go back to the queues that they came from, and says how many there are. With SQS they go by
-    /// and by (`StartMessageMoveTask`).
+    /// and by (`StartMessageMoveTask`); until they have, another call is refused ([`QueueError::MovedAlready`]).
     pub async fn redrive(&self, dead_letter_url: &str) -> Result<u64, QueueError> {
         match self {
             Self::Sqs(client) => sqs::redrive(client, dead_letter_url).await,
@@ -100,6 +100,8 @@ pub enum QueueError {
     NotInFlight { receipt: String },
     #[error("the policy of this function does not grant `{action}` on the queue `{queue}`; template.yaml says what it grants")]
     NotGranted { action: &'static str, queue: String },
+    #[error("the messages of `{queue_url}` are being moved already, and SQS does that once at a time; wait until they are")]
+    MovedAlready { queue_url: String },
     #[error("SQS did not do what was asked of queue `{queue_url}`")]
     Sqs {
         queue_url: String,
@@ -114,6 +116,8 @@ impl QueueError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Sqs { retryable, .. } => *retryable,
+            // When that move is over.
+            Self::MovedAlready { .. } => true,
             Self::UnknownQueue { .. }
             | Self::NotGranted { .. }
             | Self::DelayTooLong { .. }

@@ -40,9 +40,18 @@ pub(super) async fn redrive(client: &aws_sdk_sqs::Client, dead_letter_url: &str)
     let (standing, arn) = attributes(client, dead_letter_url).await?;
     if standing.waiting > 0 {
         let started = client.start_message_move_task().source_arn(arn).send().await;
-        started.map_err(|error| failed(dead_letter_url, error))?;
+        started.map_err(|error| match error.message().is_some_and(is_another_move) {
+            true => QueueError::MovedAlready { queue_url: dead_letter_url.to_owned() },
+            false => failed(dead_letter_url, error),
+        })?;
     }
     Ok(standing.waiting)
+}
+
+/// SQS has no code of its own for it. Its words are "There is already a task running. Only one active task is allowed for a source queue arn at a
+/// given time."
+fn is_another_move(message: &str) -> bool {
+    message.contains("already a task running") || message.contains("one active task")
 }
 
 async fn attributes(client: &aws_sdk_sqs::Client, queue_url: &str) -> Result<(Standing, String), QueueError> {

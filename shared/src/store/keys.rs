@@ -44,7 +44,7 @@ impl FiledKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     pub id: ActionId,
-    /// Whose account it was done to.
+    /// Whose account it was done to; the operator's own, where it was done to none.
     pub account: AccountId,
     pub at: Timestamp,
     /// The API key that was used; none: from the command line on the table itself.
@@ -186,6 +186,11 @@ impl Store {
         let items: Vec<Action> = answer.items.unwrap_or_default().into_iter().map(items::read).collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| more).map(|last| seal(&last.id.to_string()));
         Ok(Some(Page { items, next }))
+    }
+
+    /// Files what an operator does to no account, such as with the queues.
+    pub async fn file_action(&self, action: &Action) -> Result<(), StoreError> {
+        self.put(&Write::new(Role::Action, items::action(action)?)).await.map(|_| ())
     }
 
     /// What operators did to one thing of an account, oldest first.

@@ -106,7 +106,8 @@ async fn a_daily_look_counts_open_holds_and_findings() {
     world.at_rest().await;
     let totals = world.stack.backend.metrics.totals();
     let sum = |metric: &str| totals.get(&(metric.to_owned(), String::new())).map(|total| total.sum);
-    assert_eq!((sum("HoldsOpen"), sum("ReconcileFindings")), (Some(1.0), Some(0.0)));
+    assert_eq!((sum("HoldsOpen"), sum("ReconcileFindings"), sum("DailyLooks")), (Some(1.0), Some(0.0), Some(1.0)));
+    assert!(sum("OldestHoldSeconds").is_some(), "the daily look sees all holds, due or not");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,6 +63,10 @@ async fn dead_letters_are_counted_and_tried_once_more() {
     assert_eq!(reply.body["messages"], 0);
     let reply = world.post("/v1/admin/dead-letters/nothing/redrive", &json!({})).await;
     assert_eq!(reply.status, 404);
+    let actions = world.actions(world.account).await;
+    let redrives: Vec<_> = actions.iter().filter(|one| one["what"] == "redrive").map(|one| (&one["about"], &one["by"])).collect();
+    assert_eq!(redrives.len(), 2, "{actions:#?}");
+    assert!(redrives.iter().all(|(about, by)| **about == "dispatch" && by.is_string()), "who asked is known: {redrives:?}");
     world.assert_charged(&id).await;
 }
 
