@@ -4,12 +4,12 @@ The way is that of a deploy: `sam package` uploads the nested templates and the 
 the defaults and once with everything that can be switched on. The emulator believes much: docs/deploying.md says what it leaves out.
 """
 
-import contextlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +24,10 @@ from transformed import transformed
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REGION, ACCOUNT = "us-east-1", "000000000000"
-STARTED_WITHIN_S, CREATED_WITHIN_S = 30, 60
+# Generous: `.ci/run` builds beside this.
+STARTED_WITHIN_S, CREATED_WITHIN_S, PORTS_TRIED = 60, 120, 3
+# What is taken from the environment: no profile, no endpoint and no proxy of whoever runs this.
+KEPT = ("PATH", "TMPDIR", "LANG", "PYTHONPYCACHEPREFIX", "PYTHONWARNINGS")
 EVERYTHING = {
     "CustomerManagedKey": "true",
     "DeletionProtection": "true",
@@ -39,23 +42,38 @@ class Emulator:
     """AWS as far as it goes here, in a process of its own."""
 
     def __init__(self, program, folder):
+        self.folder = folder
+        self.log = folder / "emulator.log"
+        # Somebody else may take a port that was free, so that it ends by itself: then it is tried on another.
+        for _ in range(PORTS_TRIED):
+            self.start(program)
+            if self.process.poll() is None:
+                break
+        else:
+            sys.exit(f"the emulator does not start:\n{self.log.read_text()}")
+        self.session = boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="none", region_name=REGION)
+
+    def start(self, program):
+        """Until it answers, or has ended."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        port = self.url.rsplit(":", 1)[1]
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
         self.environment = os.environ | {
-            "AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "none", "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.url,
-            "SAM_CLI_TELEMETRY": "0", "GATEWAY_PORT": port, "BIND_HOST": "127.0.0.1",
+            "AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "none", "AWS_ENDPOINT_URL": self.url,
+            "SAM_CLI_TELEMETRY": "0", "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1",
         }
-        self.log = folder / "emulator.log"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([program], cwd=folder, env=self.environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen([program], cwd=self.folder, env=self.environment, stdout=log, stderr=log)
         until = time.monotonic() + STARTED_WITHIN_S
-        while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > until:
-                sys.exit(f"the emulator does not start:\n{self.log.read_text()}")
-            time.sleep(0.1)
-        self.session = boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="none", region_name=REGION)
+        try:
+            while self.process.poll() is None and not self.answers():
+                if time.monotonic() > until:
+                    sys.exit(f"the emulator does not answer:\n{self.log.read_text()}")
+                time.sleep(0.1)
+        except SystemExit:
+            self.stop()
+            raise
 
     def answers(self):
         try:
@@ -71,8 +89,11 @@ class Emulator:
 
     def stop(self):
         self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def packaged(emulator, sam, folder):
@@ -210,6 +231,9 @@ def look_at_monitoring(emulator, name, folder, everything):
 def main(program, sam):
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        os.environ.clear()
+        os.environ.update(kept | {"HOME": scratch, "AWS_DEFAULT_REGION": REGION})
         emulator = Emulator(program, folder)
         try:
             template = packaged(emulator, sam, folder)
@@ -226,4 +250,11 @@ def main(program, sam):
             emulator.stop()
 
 
+def leave(*_):
+    """Not at once, as it would be without this: what was started is ended first, and that is not interrupted."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
+signal.signal(signal.SIGTERM, leave)
 main(*map(os.path.abspath, sys.argv[1:]))

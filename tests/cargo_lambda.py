@@ -6,6 +6,7 @@ tests/cargo-lambda.sh prepares what this needs and says how it is called.
 import argparse
 import base64
 import contextlib
+import functools
 import hashlib
 import hmac
 import json
@@ -16,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 import urllib.error
@@ -26,6 +28,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REGION = "us-east-1"
+STARTED_WITHIN_S, PORTS_TRIED = 30, 3
 SIGNING_SECRET = "cargo-lambda-only-32-characters-x"
 # What the samples name.
 ACCOUNT = "acct_01a1fd45181e7010959e1f615cda3a06"
@@ -172,6 +175,25 @@ def until(what, ready, seconds, processes):
             return
         time.sleep(0.1)
     raise Failed(f"{what} took longer than {seconds} s")
+
+
+def start_on_a_port(name, processes, ready, given):
+    """The port it listens on; `given` makes the command and the variables for one.
+
+    Somebody else may take a port that was free, so that it ends by itself: then it is tried on another.
+    """
+    for tried in range(1, PORTS_TRIED + 1):
+        port = free_port()
+        process = processes.start(name, *given(port))
+        try:
+            until(f"the start of `{name}`", functools.partial(ready, port), STARTED_WITHIN_S, processes)
+            processes.check()
+        except Failed:
+            if process.poll() is None or tried == PORTS_TRIED:
+                raise
+        else:
+            return port
+    raise AssertionError("the last try returns or raises")
 
 
 def http(method, url, body=None, headers=None):
@@ -373,25 +395,24 @@ def try_routes(port):
 def run(arguments, folder, processes):
     check_router()
     started = time.monotonic()
-    endpoint = f"http://127.0.0.1:{free_port()}"
-    aws_port = endpoint.rsplit(":", 1)[1]
     variables = {name: os.environ[name] for name in ("PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR") if name in os.environ}
     variables |= {"AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local-run-only"}
-    own = {"GATEWAY_PORT": aws_port, "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1"}
-    processes.start("ministack", [arguments.ministack], variables | own)
-    until("the start of ministack", lambda: answers(f"{endpoint}/_ministack/health"), 30, processes)
+    own = {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1"}
+    aws_port = start_on_a_port(
+        "ministack", processes, lambda port: answers(f"http://127.0.0.1:{port}/_ministack/health"),
+        lambda port: ([arguments.ministack], variables | own | {"GATEWAY_PORT": str(port)}),
+    )
+    endpoint = f"http://127.0.0.1:{aws_port}"
     made = make_resources(endpoint, variables)
     account, key_id, key = bootstrap(arguments.binaries / "darkroom", endpoint, variables)
     variables |= {"AWS_ENDPOINT_URL": endpoint}
 
-    port = free_port()
-    watch = [arguments.cargo_lambda, "lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", str(port), "--ignore-changes"]
+    watch = [arguments.cargo_lambda, "lambda", "watch", "--ignore-changes", "--invoke-address", "127.0.0.1", "--invoke-port"]
     if arguments.build:
-        together = {name: value for function in functions().values() for name, value in environment(function, made).items()}
-        processes.start("watch", watch, variables | together)
+        options, watched = [], {name: value for function in functions().values() for name, value in environment(function, made).items()}
     else:
-        processes.start("watch", [*watch, "--only-lambda-apis"], variables)
-    until("the start of `cargo lambda watch`", lambda: connects(port), 30, processes)
+        options, watched = ["--only-lambda-apis"], {}
+    port = start_on_a_port("watch", processes, connects, lambda port: ([*watch, str(port), *options], variables | watched))
     if not arguments.build:
         for name, function in functions().items():
             lambda_variables = {
@@ -422,22 +443,29 @@ def main():
     parser.add_argument("--cargo-lambda")
     parser.add_argument("--ministack")
     parser.add_argument("--binaries", type=pathlib.Path)
-    parser.add_argument("--folder", type=pathlib.Path)
     arguments = parser.parse_args()
     if arguments.router:
         print_router()
         return
-    processes = Processes(arguments.folder)
-    try:
-        run(arguments, arguments.folder, processes)
-    except (Failed, subprocess.TimeoutExpired, KeyError) as error:
-        print(f"FAILED: {error!r}" if isinstance(error, KeyError) else f"FAILED: {error}", file=sys.stderr)
-        for name in processes.running:
-            if processes.log(name):
-                print(f"---- the end of {name}'s log\n{processes.log(name)}", file=sys.stderr)
-        sys.exit(1)
-    finally:
-        processes.end()
+    signal.signal(signal.SIGTERM, leave)
+    with tempfile.TemporaryDirectory() as folder:
+        processes = Processes(pathlib.Path(folder))
+        try:
+            run(arguments, processes.folder, processes)
+        except (Failed, subprocess.TimeoutExpired, KeyError) as error:
+            print(f"FAILED: {error!r}" if isinstance(error, KeyError) else f"FAILED: {error}", file=sys.stderr)
+            for name in processes.running:
+                if processes.log(name):
+                    print(f"---- the end of {name}'s log\n{processes.log(name)}", file=sys.stderr)
+            sys.exit(1)
+        finally:
+            processes.end()
+
+
+def leave(*_):
+    """Not at once, as it would be without this: what was started is ended first, and that is not interrupted."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
 
 
 main()
