@@ -72,7 +72,7 @@ async fn an_input_that_is_gone_from_the_bucket_fails_the_job_at_once() {
     let asset = backend.store.asset(world.stack.account, photo.parse().expect("an id")).await.expect("the table answers");
     let asset = asset.expect("it is there");
     backend.bucket.delete(&asset.key).await.expect("deleted");
-    let id = world.create_with("nano-banana-edit", json!({"prompt": "at night", "images": [photo]})).await;
+    let id = world.create_with("gemini/gemini-3.1-flash-image", json!({"prompt": "at night", "images": [photo]})).await;
     let done = assert_failed(&world, &id, "internal").await;
     assert_eq!(attempts(&done).len(), 1);
     assert!(world.stack.simulators.journal().submits("gemini").is_empty());
