@@ -1,7 +1,8 @@
 """Deliberate bugs in what writes money into the table: each has to make a test fail.
 
 `cargo mutants` tries the rules alone; conditions of transactions are texts, and only the table enforces them. Works on a copy of what is
-committed, and builds into the same target folder. Takes about two minutes for each. Bugs may be named: `python3 .ci/money_bugs.py twice`.
+committed, with a target folder of its own: in the same one, cargo would take the copy's artifacts for ours. Takes some minutes for the first
+build, and about two for each. Bugs may be named: `python3 .ci/money_bugs.py twice`.
 """
 
 import os
@@ -70,7 +71,7 @@ def edits(bug):
 def failures(tree):
     """The tests that fail, or nothing."""
     environment = os.environ | {
-        "CARGO_TARGET_DIR": os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target")),
+        "CARGO_TARGET_DIR": str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "money-bugs"),
         "DARKROOM_TABLE_HISTORIES": "300",
     }
     command = ["cargo", "test", "-q", "--workspace", "--test", "promises", "--", *TESTS]

@@ -59,6 +59,8 @@ pub struct Options {
     pub engines: Endpoints,
     /// Watches every DynamoDB call.
     pub dynamodb_interceptor: Option<aws_sdk_dynamodb::config::SharedInterceptor>,
+    /// Each function remembers accounts, the catalog and its share of limits for itself, as functions in processes of their own do.
+    pub separate_memories: bool,
     /// How long calls to the table may take; as on Lambda unless given.
     pub dynamodb_timeouts: Option<TimeoutConfig>,
 }
@@ -241,8 +243,8 @@ impl Functions {
         let metrics = Metrics::memory();
         let variables = template.functions.iter().flat_map(|function| &function.environment);
         let mut variables = options.environment.iter().rev().chain(variables);
-        let due_shards = variables.find(|(name, _)| name == "DUE_SHARDS").and_then(|(_, value)| value.parse().ok());
-        let store = Store::new(table(None), template.table.name.clone(), due_shards.unwrap_or(1));
+        let due_shards = variables.find(|(name, _)| name == "DUE_SHARDS").and_then(|(_, value)| value.parse().ok()).unwrap_or(1);
+        let store = Store::new(table(None), template.table.name.clone(), due_shards);
         let live_catalog = LiveCatalog::new(catalog.clone(), store.clone(), clock.clone());
         for function in &template.functions {
             let mut environment: BTreeMap<String, String> = function.environment.iter().cloned().collect();
@@ -262,8 +264,14 @@ impl Functions {
             let config = Config::read(&catalog, |name| environment.get(name).cloned())
                 .with_context(|| format!("function `{}`", function.logical_id))?;
             let role = Role::new(&function.logical_id, &function.grants, &refusals);
-            let store = store.over(table(Some(&role)));
-            let live_catalog = live_catalog.over(store.clone());
+            let client = table(Some(&role));
+            let (store, live_catalog) = if options.separate_memories {
+                let store = Store::new(client, template.table.name.clone(), due_shards);
+                (store.clone(), LiveCatalog::new(catalog.clone(), store, clock.clone()))
+            } else {
+                let store = store.over(client);
+                (store.clone(), live_catalog.over(store))
+            };
             let bucket = bucket(s3, &config.bucket, Some(&role));
             let mut secrets = Secrets::new(config.secrets(), clock.clone());
             if let Some(id) = &config.secrets_id {

@@ -87,6 +87,8 @@ pub struct Setting {
     pub port: u16,
     /// A template instead of the built-in one.
     pub template: Option<PathBuf>,
+    /// Functions share no memory, as if each were a process.
+    pub separate_memories: bool,
 }
 
 impl Setting {
@@ -104,6 +106,7 @@ impl Setting {
             environment: environment.map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             clock: self.clock.clone(),
             template: self.template.clone(),
+            separate_memories: self.separate_memories,
             engines: endpoints(),
             dynamodb_interceptor: Some(wire.interceptor()),
             dynamodb_timeouts: Some(patient()),

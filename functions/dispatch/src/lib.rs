@@ -56,7 +56,7 @@ async fn dispatch(backend: &Backend, id: GenerationId) -> Result<(), Error> {
     let (provider, claimed) = match ready {
         Ok(ready) => ready,
         Err(Unsent { claimed, failure }) => {
-            return write_down(backend, claimed, &Event::Failed { attempt, failure, retry_after: None }).await;
+            return write_down(backend, claimed, &Event::Unsent { attempt, failure }).await;
         }
     };
     let answer = provider.submit(&claimed, backend.now()).await;

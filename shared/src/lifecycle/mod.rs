@@ -94,6 +94,8 @@ pub enum Event {
     KeyRefused { attempt: u32, failure: Failure },
     /// The provider refused or failed the job, for certain.
     Failed { attempt: u32, failure: Failure, retry_after: Option<SignedDuration> },
+    /// Nothing was sent, for certain: the order could not be made ready, or was canceled before it was. That is never billed.
+    Unsent { attempt: u32, failure: Failure },
     /// The submit's answer was lost.
     Lost { attempt: u32, reason: Ambiguity },
     /// The provider finished the job.
@@ -195,7 +197,7 @@ pub fn decide(generation: &Generation, event: &Event, rules: &Rules, now: Timest
 }
 
 fn decide_alone(generation: &Generation, event: &Event, rules: &Rules, now: Timestamp) -> Result<Decision, Unchanged> {
-    let step = step::Step { generation, rules, now };
+    let step = step::Step { generation, rules, now, is_unsent: false };
     match event {
         Event::Claim { key, holds_slot } => step.claim(key.as_ref(), *holds_slot),
         Event::Wait { waiting, until } => step.wait(waiting.as_ref(), *until),
@@ -203,6 +205,7 @@ fn decide_alone(generation: &Generation, event: &Event, rules: &Rules, now: Time
         Event::PassOver => step.pass_over(),
         Event::Accepted { attempt, job } => step.accepted(*attempt, job),
         Event::KeyRefused { attempt, failure } => step.key_refused(*attempt, failure),
+        Event::Unsent { attempt, failure } => step.unsent(*attempt, failure),
         Event::Failed { attempt, failure, retry_after } => step.failed(*attempt, failure, *retry_after),
         Event::Lost { attempt, reason } => step.lost(*attempt, *reason),
         Event::Succeeded { attempt, job, outcome } => step.succeeded(*attempt, job.as_ref(), outcome),

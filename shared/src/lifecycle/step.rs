@@ -13,6 +13,8 @@ pub(super) struct Step<'a> {
     pub(super) generation: &'a Generation,
     pub(super) rules: &'a Rules,
     pub(super) now: Timestamp,
+    /// The attempt is known to have reached nobody.
+    pub(super) is_unsent: bool,
 }
 
 pub(super) type Decided = Result<Decision, Unchanged>;
@@ -69,6 +71,16 @@ impl Step<'_> {
         };
         decision.answer(attempt, self.now, AttemptResult::Failed { failure: failure.clone() }, None);
         Ok(decision)
+    }
+
+    /// As a failure, but for the money. The one who says so may be slow, and given up as lost meanwhile.
+    pub(super) fn unsent(&self, attempt: u32, failure: &Failure) -> Decided {
+        self.current(attempt)?;
+        match &self.generation.state {
+            State::Claimed { .. } | State::Unconfirmed { .. } => Step { is_unsent: true, ..*self }.failed(attempt, failure, None),
+            State::Queued { .. } | State::Running { .. } | State::Collecting { .. } => Err(Unchanged::AlreadySo),
+            State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => Err(Unchanged::TooLate),
+        }
     }
 
     pub(super) fn lost(&self, attempt: u32, reason: Ambiguity) -> Decided {
@@ -261,7 +273,7 @@ impl Step<'_> {
 
     pub(super) fn charge_for(&self, class: FailureClass) -> Credits {
         // While it waits nothing of it is at a provider: nothing can be billed for its end.
-        if let State::Queued { .. } = self.generation.state {
+        if self.is_unsent || matches!(self.generation.state, State::Queued { .. }) {
             return Credits::ZERO;
         }
         match self.rules.policies.of(class).charge {

@@ -35,6 +35,7 @@ mod lost_callback;
 mod metrics;
 mod money_under_pressure;
 mod openapi;
+mod own_rights;
 mod pool;
 mod providers;
 mod quotes;

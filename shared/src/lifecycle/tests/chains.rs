@@ -1,5 +1,7 @@
 //! An order that several providers can make, one after the other; and one that waits for its provider.
 
+use serde_json::json;
+
 use super::{Rules, check, check_chain, rules};
 
 #[test]
@@ -158,4 +160,21 @@ fn a_provider_that_only_asks_to_slow_down_is_asked_more_often() {
         again(3)
     );
     check(&patient, &script);
+}
+
+/// Even where the provider bills what it cancels and what fails: it has never heard of this one.
+#[test]
+fn what_was_never_sent_is_not_charged() {
+    let full = json!({"charge": "full", "retry": "no", "alarm": "nobody"});
+    let policies = serde_json::from_value(json!({"canceled": full, "rejected_input": full})).expect("policies");
+    let billing = Rules { policies, ..rules() };
+    check(
+        &billing,
+        "claim                   -> submitting, due 30s
+         ? failed 1 rejected_input -> failed rejected_input, charge 7 of 7
+         ? unsent 1 rejected_input -> failed rejected_input, release 7
+         cancel                  -> submitting, canceling, due 30s
+         ? failed 1 canceled     -> canceled, charge 7 of 7
+         unsent 1 canceled       -> canceled, release 7",
+    );
 }

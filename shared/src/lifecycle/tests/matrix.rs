@@ -17,6 +17,7 @@ const QUEUED: &str = "
     ? succeeded 0            -> stale
     ? lost 1                 -> stale
     ? key_refused 1 provider_auth -> stale
+    ? unsent 1 unavailable -> stale
     ? succeeded 1            -> stale
     ? provider_canceled 1    -> stale
     ? asking 1               -> stale
@@ -48,6 +49,7 @@ const QUEUED_AGAIN: &str = "
     ? failed 1 throttled     -> already so
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> already so
+    ? unsent 1 unavailable -> already so
     ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> already so
     ? asking 1               -> already so
@@ -81,6 +83,7 @@ const SUBMITTING: &str = "
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> unconfirmed, due 300s
     ? key_refused 1 provider_auth -> queued, dispatch in 0s, due 60s
+    ? unsent 1 unavailable -> queued, dispatch in 2s, due 62s
     ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> already so
@@ -115,6 +118,7 @@ const RUNNING: &str = "
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> failed provider_auth, release 7
+    ? unsent 1 unavailable -> already so
     ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> not yet
@@ -152,6 +156,7 @@ const UNCONFIRMED: &str = "
     ? failed 1 moderated     -> failed moderated, release 7
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> queued, dispatch in 0s, due 60s
+    ? unsent 1 unavailable -> queued, dispatch in 2s, due 62s
     ? succeeded 1            -> collecting, try 0, collect, due 60s
     ? provider_canceled 1    -> failed provider_failed, release 7
     ? asking 1               -> already so
@@ -186,6 +191,7 @@ const COLLECTING: &str = "
     ? failed 1 moderated     -> already so
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> already so
+    ? unsent 1 unavailable -> already so
     ? succeeded 1            -> already so
     ? provider_canceled 1    -> already so
     ? asking 1               -> already so
@@ -220,6 +226,7 @@ const SUCCEEDED: &str = "
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> too late
+    ? unsent 1 unavailable -> too late
     ? succeeded 1            -> already so
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so
@@ -253,6 +260,7 @@ const FAILED: &str = "
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> too late
+    ? unsent 1 unavailable -> too late
     ? succeeded 1            -> failed moderated, collect, due 60s, late 1 collecting, try 0
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so
@@ -287,6 +295,7 @@ const CANCELED: &str = "
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> too late
+    ? unsent 1 unavailable -> too late
     ? succeeded 1            -> canceled, collect, due 60s, late 1 collecting, try 0
     ? provider_canceled 1    -> already so
     ? asking 1               -> already so
@@ -322,6 +331,7 @@ const LATE: &str = "
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> too late
+    ? unsent 1 unavailable -> too late
     ? succeeded 1            -> already so
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so
@@ -369,6 +379,7 @@ const ERASING: &str = "
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> too late
+    ? unsent 1 unavailable -> too late
     ? succeeded 1            -> too late
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so
@@ -404,6 +415,7 @@ const ERASED: &str = "
     ? failed 1 moderated     -> too late
     ? lost 1                 -> already so
     ? key_refused 1 provider_auth -> too late
+    ? unsent 1 unavailable -> too late
     ? succeeded 1            -> too late
     ? provider_canceled 1    -> too late
     ? asking 1               -> already so

@@ -31,7 +31,7 @@ mod simulation;
 mod table;
 
 /// Every kind of event, by the word that scripts use for it.
-const EVENTS: [&str; 27] = [
+const EVENTS: [&str; 28] = [
     "claim",
     "wait",
     "pass_over",
@@ -39,6 +39,7 @@ const EVENTS: [&str; 27] = [
     "accepted",
     "failed",
     "key_refused",
+    "unsent",
     "lost",
     "succeeded",
     "provider_canceled",
@@ -81,6 +82,7 @@ fn event(word: &str, attempt: u32, details: &Details, now: Timestamp) -> Event {
         "accepted" => Event::Accepted { attempt, job: job.unwrap_or_else(|| provider_job(attempt)) },
         "failed" => Event::Failed { attempt, failure, retry_after: details.retry_after },
         "key_refused" => Event::KeyRefused { attempt, failure },
+        "unsent" => Event::Unsent { attempt, failure },
         "lost" => Event::Lost { attempt, reason: Ambiguity::TimedOut },
         "succeeded" => Event::Succeeded { attempt, job, outcome: Outcome { sources: vec![Source::Link("https://x/1".into())] } },
         "provider_canceled" => Event::ProviderCanceled { attempt },

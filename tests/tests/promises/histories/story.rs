@@ -257,7 +257,7 @@ impl Story {
     fn event_for(&mut self, read: &Generation) -> Event {
         const QUEUED: &[&str] = &["claim", "claim", "claim", "cancel", "due", "pass_over"];
         const SUBMITTED: &[&str] =
-            &["accepted", "accepted", "lost", "failed", "succeeded", "key_refused", "woken", "cancel", "due"];
+            &["accepted", "accepted", "lost", "failed", "succeeded", "key_refused", "unsent", "woken", "cancel", "due"];
         const RUNNING: &[&str] = &[
             "asking",
             "still_running",
@@ -299,6 +299,7 @@ impl Story {
             "accepted" => Event::Accepted { attempt, job },
             "failed" => Event::Failed { attempt, failure, retry_after: None },
             "key_refused" => Event::KeyRefused { attempt, failure },
+            "unsent" => Event::Unsent { attempt, failure },
             "lost" => Event::Lost { attempt, reason: Ambiguity::TimedOut },
             "succeeded" => Event::Succeeded { attempt, job: Some(job), outcome: Outcome { sources: vec![Source::Local] } },
             "provider_canceled" => Event::ProviderCanceled { attempt },

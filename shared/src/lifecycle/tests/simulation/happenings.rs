@@ -131,7 +131,7 @@ impl World {
         match message {
             Message::Dispatch(which) => {
                 let claim = Event::Claim { key: None, holds_slot: false };
-                let answers = ["accepted", "accepted", "accepted", "failed", "lost", "succeeded", "key_refused"];
+                let answers = ["accepted", "accepted", "accepted", "failed", "lost", "succeeded", "key_refused", "unsent"];
                 self.work_on(process, which, claim, &answers);
             }
             Message::Collect(which) => {
