@@ -62,7 +62,8 @@ async fn everything_goes_whatever_state_it_is_in() {
     assert_eq!(asked.status, 202, "{:?}", asked.body);
     let ended = minutes_until_erased(&world, &world).await;
     assert_eq!((&ended["requested_at"], &ended["generations"]), (&asked.body["requested_at"], &json!(5)), "{ended}");
-    assert_eq!(ended["assets"], 4, "three uploads and a result: {ended}");
+    // Three uploads and a result, and another one when a job was done before it heard that it is canceled.
+    assert!(matches!(ended["assets"].as_u64(), Some(4 | 5)), "{ended}");
     assert_eq!(world.get(&format!("/v1/boxes/{own_box}")).await.status, 404);
     assert!(!world.whole_table().await.contains(SECRET));
     assert_eq!(world.whole_bucket().await, kept, "what another account has stays");
