@@ -157,7 +157,7 @@ async fn every_sample_event_is_answered_by_its_function() {
     assert_eq!(erase["statusCode"], 204, "{erase}");
     assert_eq!(samples.until(&id, "canceled").await["params"], json!({}));
 
-    let id = samples.generate("order-1003", "flux-schnell", "slow [[delay=1h]]").await;
+    let id = samples.generate("order-1003", "flux-schnell", "slow [[delay=30m]]").await;
     let running = samples.until(&id, "running").await;
     let job = running["attempts"][0]["provider_job"].as_str().unwrap();
     let secret = samples.stack.backend.config.signing_secret().unwrap();
