@@ -18,7 +18,7 @@ use crate::http_guard::{Outbound, Policy};
 use crate::idempotency::IdempotencyClaim;
 use crate::ids::{AccountId, ApiKeyId, GenerationId};
 use crate::lifecycle::{self, Event, Unchanged};
-use crate::live_catalog::LiveCatalog;
+use crate::live_catalog::{LiveCatalog, Overlay};
 use crate::messages::Outgoing;
 use crate::metrics::{self, Metrics, Sample};
 use crate::pool::PoolChange;
@@ -74,13 +74,23 @@ impl Applied {
 const MAX_RACES: u32 = 20;
 
 impl Backend {
-    /// From the environment of a Lambda function. What is wrong with it is logged too.
+    /// From the environment of a Lambda function. What is wrong with it is logged too. Entries of the catalog are taken as they were put.
     pub fn from_env() -> Result<Self, StartError> {
-        Self::read_env()
+        Self::from_env_with(Catalog::with_entries_as_put)
+    }
+
+    /// As [`Backend::from_env`], for a function that takes orders or entries: an entry of the catalog that this release would refuse is not
+    /// on offer.
+    pub fn from_env_checking_entries() -> Result<Self, StartError> {
+        Self::from_env_with(Catalog::with_entries)
+    }
+
+    fn from_env_with(overlay: Overlay) -> Result<Self, StartError> {
+        Self::read_env(overlay)
             .inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "the function cannot start"))
     }
 
-    fn read_env() -> Result<Self, StartError> {
+    fn read_env(overlay: Overlay) -> Result<Self, StartError> {
         let sdk = sdk(variable)?;
         let config = Config::from_env()?;
         let queue = Queue::Sqs(aws_sdk_sqs::Client::new(&sdk));
@@ -91,7 +101,7 @@ impl Backend {
         if let Some(id) = &config.secrets_id {
             secrets = secrets.with_secrets_manager(aws_sdk_secretsmanager::Client::new(&sdk), id);
         }
-        let live_catalog = LiveCatalog::read_later(store.clone(), clock.clone());
+        let live_catalog = LiveCatalog::read_later(overlay, store.clone(), clock.clone());
         let metrics = Metrics::lines(&config.metrics_namespace);
         let backend = Self::assemble(live_catalog, config, store, bucket, queue, secrets, clock);
         Ok(Self { metrics, ..backend })

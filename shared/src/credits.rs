@@ -76,4 +76,12 @@ mod tests {
         assert!(serde_json::from_str::<Credits>("-1").is_err());
         assert!(serde_json::from_str::<Credits>("1.5").is_err());
     }
+
+    #[test]
+    fn amounts_are_read_as_they_are_written() {
+        for amount in [Credits::ZERO, Credits(7), Credits::MAX] {
+            let text = serde_json::to_string(&amount).expect("a number");
+            assert_eq!((text.as_str(), serde_json::from_str(&text).ok()), (amount.0.to_string().as_str(), Some(amount)));
+        }
+    }
 }

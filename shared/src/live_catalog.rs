@@ -28,6 +28,7 @@ const MAX_REMEMBERED: usize = 1_000;
 pub struct LiveCatalog(Arc<Shared>, Store);
 
 struct Shared {
+    overlay: Overlay,
     built_in: OnceLock<Arc<Catalog>>,
     clock: Clock,
     known: Mutex<Option<Known>>,
@@ -46,22 +47,28 @@ struct Known {
     until: Timestamp,
 }
 
+/// Puts the table's entries over what comes with the product, and tells what does not load.
+pub type Overlay = fn(&Catalog, &[CatalogEntry]) -> (Catalog, Vec<Skipped>);
+
 /// A model at the time of an order: its name, the version of its provider's manifest and that of its own entry.
 type Version = (String, u32, Option<u32>);
 
 impl LiveCatalog {
-    /// Over what comes with the product.
+    /// Over what comes with the product. Entries of the table are checked anew.
     pub fn new(built_in: Catalog, store: Store, clock: Clock) -> Self {
-        Self::with(OnceLock::from(Arc::new(built_in)), store, clock)
+        Self::with(OnceLock::from(Arc::new(built_in)), Catalog::with_entries, store, clock)
     }
 
-    /// Over what comes with the product, which is read when it is first needed: some functions never need it.
-    pub fn read_later(store: Store, clock: Clock) -> Self {
-        Self::with(OnceLock::new(), store, clock)
+    /// Over what comes with the product, which is read when it is first needed: some functions never need it. `overlay` is
+    /// [`Catalog::with_entries`] where orders are taken, so that nothing is sold that this release would refuse; elsewhere
+    /// [`Catalog::with_entries_as_put`] is enough.
+    pub fn read_later(overlay: Overlay, store: Store, clock: Clock) -> Self {
+        Self::with(OnceLock::new(), overlay, store, clock)
     }
 
-    fn with(built_in: OnceLock<Arc<Catalog>>, store: Store, clock: Clock) -> Self {
-        let shared = Shared { built_in, clock, known: Mutex::default(), reading: AsyncMutex::default(), old: Mutex::default() };
+    fn with(built_in: OnceLock<Arc<Catalog>>, overlay: Overlay, store: Store, clock: Clock) -> Self {
+        let shared =
+            Shared { overlay, built_in, clock, known: Mutex::default(), reading: AsyncMutex::default(), old: Mutex::default() };
         Self(Arc::new(shared), store)
     }
 
@@ -132,7 +139,7 @@ impl LiveCatalog {
         if entries.is_empty() {
             return Arc::clone(self.product());
         }
-        let (catalog, skipped) = self.product().with_entries(entries);
+        let (catalog, skipped) = (self.0.overlay)(self.product(), entries);
         for Skipped { kind, name, version, why } in skipped {
             let kind = kind.word();
             tracing::error!(
@@ -181,8 +188,7 @@ impl LiveCatalog {
             None => provider.models.iter().find(|spec| spec.name == candidate.model).cloned(),
             Some(version) => self.old_spec(&candidate.model, version).await?,
         };
-        let model = spec.and_then(|spec| loads(&candidate.model, Model::compile(spec, candidate.model_version, &provider)));
-        Ok(model.map(Arc::new))
+        Ok(spec.map(|spec| Arc::new(Model::known(spec, candidate.model_version, &provider))))
     }
 
     /// The table is asked first: a release may bring a manifest of the same number.

@@ -1,8 +1,9 @@
 //! Logs: one JSON object a line in the cloud. Prompts, keys and links with signatures are never logged.
 
 use tracing::{Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The crates whose lines are ours.
@@ -22,7 +23,7 @@ const OURS: [&str; 12] = [
 ];
 
 /// The span that has Lambda's id of the request. Nothing else is of this target, and a span is no line by itself.
-const REQUEST: &str = "lambda_runtime::layers::trace=info";
+const REQUEST: &str = "lambda_runtime::layers::trace";
 
 /// Starts logging for a Lambda function at the level of `LOG_LEVEL`, `info` unless said.
 pub fn init() {
@@ -39,10 +40,10 @@ where
     W: for<'line> MakeWriter<'line> + Send + Sync + 'static,
 {
     // The level is for our own lines: at trace the Lambda runtime logs whole events, API keys included.
-    let ours = OURS.map(|name| format!("{name}={level}")).join(",");
-    let filter = EnvFilter::new(format!("warn,{REQUEST},{ours}"));
-    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false);
-    lines.with_env_filter(filter).with_target(true).with_writer(writer).finish()
+    let targets = Targets::new().with_default(Level::WARN).with_target(REQUEST, Level::INFO);
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
+    let lines = lines.with_target(true).with_writer(writer);
+    tracing_subscriber::registry().with(lines).with(targets.with_targets(OURS.map(|name| (name, level))))
 }
 
 #[cfg(test)]

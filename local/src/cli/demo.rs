@@ -9,6 +9,7 @@ use shared::api::{
     AccountView, AssetView, CreateGeneration, CreatedGeneration, EntryView, GenerationView, PromptSyntax, ResultView, Status,
 };
 use shared::catalog::{Catalog, Model};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::client::Client;
 use super::{Common, progress};
@@ -57,7 +58,7 @@ struct Saved {
 }
 
 pub(super) async fn run(arguments: Demo) -> Result<()> {
-    arguments.common.start_logging("warn", None);
+    arguments.common.start_logging(LevelFilter::WARN, None);
     let catalog = Catalog::built_in()?;
     let model = catalog.model(&arguments.model);
     let model = model.ok_or_else(|| anyhow!("there is no model `{}`; `darkroom models` lists them", arguments.model))?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::Common;
 use super::log_file::LogFile;
@@ -28,7 +29,7 @@ pub(super) struct Dev {
 pub(super) async fn run(arguments: Dev) -> Result<()> {
     let unwritable = || format!("the data folder `{}` cannot be written", arguments.data.display());
     let log = LogFile::open(&arguments.data).with_context(unwritable)?;
-    arguments.common.start_logging(if arguments.json { "warn" } else { "info" }, Some(log));
+    arguments.common.start_logging(if arguments.json { LevelFilter::WARN } else { LevelFilter::INFO }, Some(log));
     let options = Options { data: Some(arguments.data.clone()), port: arguments.port, ..arguments.common.options()? };
     let stack = Stack::start(options).await?;
     if arguments.json {

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use shared::catalog::Catalog;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::stack::Options;
 use log_file::LogFile;
@@ -123,8 +124,8 @@ struct Common {
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// What is logged to stderr: error, warn, info, debug, or `target=level` filters.
-    #[arg(long, value_name = "FILTER")]
-    log: Option<String>,
+    #[arg(long, value_name = "FILTER", value_parser = str::parse::<Targets>)]
+    log: Option<Targets>,
 }
 
 impl Common {
@@ -140,15 +141,21 @@ impl Common {
     }
 
     /// To stderr, and to the file, in which everything from `info` on is kept.
-    fn start_logging(&self, default: &str, file: Option<LogFile>) {
+    fn start_logging(&self, default: LevelFilter, file: Option<LogFile>) {
         // s3s logs whole requests at debug, presigned links included; dynoxide warns of every condition that was not met.
-        let filter = |level: &str| EnvFilter::new(format!("{level},s3s=warn,s3s_fs=warn,dynoxide=error"));
+        let engines = [("s3s", LevelFilter::WARN), ("s3s_fs", LevelFilter::WARN), ("dynoxide", LevelFilter::ERROR)];
+        let filter = |wanted: Targets| wanted.with_targets(engines);
+        let all = |level| Targets::new().with_default(level);
         let ansi = std::io::stderr().is_terminal();
         let terminal = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).compact();
         let kept = file.map(|file| {
-            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(file).with_filter(filter("info"))
+            tracing_subscriber::fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_writer(file)
+                .with_filter(filter(all(LevelFilter::INFO)))
         });
-        let terminal = terminal.with_filter(filter(self.log.as_deref().unwrap_or(default)));
+        let terminal = terminal.with_filter(filter(self.log.clone().unwrap_or_else(|| all(default))));
         let _ = tracing_subscriber::registry().with(terminal).with(kept).try_init();
     }
 }

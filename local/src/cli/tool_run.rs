@@ -3,6 +3,7 @@
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value};
 use shared::api::{CreateGeneration, ModelView, PromptSyntax, ToolView};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::job::{self, Job};
 use super::models::print_table;
@@ -45,7 +46,7 @@ fn parameter(text: &str) -> Result<(String, Value), String> {
 }
 
 pub(super) async fn run(arguments: Run) -> Result<()> {
-    arguments.job.common.start_logging("warn", None);
+    arguments.job.common.start_logging(LevelFilter::WARN, None);
     let files = job::read_files(&arguments.job.images)?;
     let darkroom = job::find(&arguments.job).await?;
     let tools = darkroom.client.tools().await?.tools;

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use shared::api::{CreateGeneration, ModelView, PromptSyntax};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::job::{self, Job};
 use super::trial_params::Wishes;
@@ -37,7 +38,7 @@ pub(super) enum Wanted {
 }
 
 pub(super) async fn run(arguments: Trial, wanted: Wanted) -> Result<()> {
-    arguments.job.common.start_logging("warn", None);
+    arguments.job.common.start_logging(LevelFilter::WARN, None);
     let files = job::read_files(&arguments.job.images)?;
     let darkroom = job::find(&arguments.job).await?;
     let models = darkroom.client.models().await?.models;

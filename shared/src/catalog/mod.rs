@@ -147,7 +147,7 @@ impl Catalog {
     }
 
     fn add(&mut self, spec: ModelSpec, provider: &Arc<Manifest>, version: Option<u32>) -> Result<(), ManifestError> {
-        self.insert_model(Model::compile(spec, version, provider)?)
+        self.insert_model(Model::compile_with(spec, version, provider, Params::compile)?)
     }
 
     fn insert_model(&mut self, model: Model) -> Result<(), ManifestError> {
@@ -156,11 +156,8 @@ impl Catalog {
         Ok(())
     }
 
-    fn add_chain(&mut self, spec: ChainSpec) -> Result<(), ManifestError> {
-        check::chain_alone(&spec)?;
-        let models = self.models_of(&spec)?;
-        check::chain(&spec, &models)?;
-        self.insert_chain(spec, models, Params::compile)
+    fn add_chain(&mut self, spec: &ChainSpec) -> Result<(), ManifestError> {
+        overlay::CHECKED.add_chain(self, spec)
     }
 
     fn models_of(&self, spec: &ChainSpec) -> Result<Vec<Arc<Model>>, ManifestError> {
@@ -332,9 +329,9 @@ impl Offer {
 }
 
 impl Model {
-    /// A model of `provider`; `version` is that of its own entry, where it has one.
-    pub fn compile(spec: ModelSpec, version: Option<u32>, provider: &Arc<Manifest>) -> Result<Self, ManifestError> {
-        Self::compile_with(spec, version, provider, Params::compile)
+    /// A model of `provider` that was checked when it was put; `version` is that of its own entry, where it has one.
+    pub fn known(spec: ModelSpec, version: Option<u32>, provider: &Arc<Manifest>) -> Self {
+        Self { params: Params::known(&spec.params), spec, version, provider: Arc::clone(provider) }
     }
 
     fn compile_with(

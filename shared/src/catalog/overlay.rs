@@ -2,13 +2,17 @@
 //!
 //! A provider's manifest replaces the one of its name wholly, a model or a chain the one of its name. What does not load is left out and
 //! told; what it would have replaced stays.
+//!
+//! An entry is checked when it is put. Where orders are taken it is checked again, since a later release may ask for more; elsewhere it is
+//! read as it was put, and nothing that is needed for the checks has to be there.
 
 use std::sync::Arc;
 
 use super::chain::ChainSpec;
 use super::entry::{CatalogEntry, CatalogKind};
 use super::manifest::{Manifest, ModelSpec};
-use super::{Catalog, ManifestError, Model, check};
+use super::params::Params;
+use super::{Catalog, Compile, ManifestError, Model, check};
 
 /// Something that did not make it into the catalog.
 #[derive(Debug)]
@@ -29,20 +33,66 @@ impl Skipped {
     }
 }
 
+/// What an entry has to satisfy, and how its parameters are compiled.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    manifest: fn(&str, &str) -> Result<Manifest, ManifestError>,
+    model: fn(&Manifest, &ModelSpec) -> Result<(), ManifestError>,
+    chain_alone: fn(&ChainSpec) -> Result<(), ManifestError>,
+    chain: fn(&ChainSpec, &[Arc<Model>]) -> Result<(), ManifestError>,
+    compile: Compile,
+}
+
+/// Everything that is asked of what is put now.
+pub(super) const CHECKED: Asked = Asked {
+    manifest: check::manifest,
+    model: check::model,
+    chain_alone: check::chain_alone,
+    chain: check::chain,
+    compile: Params::compile,
+};
+
+/// That it can be read, since it was checked when it was put.
+const AS_PUT: Asked = Asked {
+    manifest: check::read,
+    model: |_, _| Ok(()),
+    chain_alone: |_| Ok(()),
+    chain: |_, _| Ok(()),
+    compile: |schema| Ok(Params::known(schema)),
+};
+
 /// Checks the text of an entry by itself, as those of the product are checked: places in errors are places in this text.
 pub fn check_entry(kind: CatalogKind, name: &str, text: &str) -> Result<(), ManifestError> {
     match kind {
-        CatalogKind::Provider => manifest(name, text).map(|_| ()),
+        CatalogKind::Provider => CHECKED.manifest(name, text).map(|_| ()),
         CatalogKind::Model => model_spec(name, text).map(|_| ()),
-        CatalogKind::Chain => chain_spec(name, text).map(|_| ()),
+        CatalogKind::Chain => CHECKED.chain_spec(name, text).map(|_| ()),
     }
 }
 
-/// The provider manifest of an entry.
-fn manifest(name: &str, text: &str) -> Result<Manifest, ManifestError> {
-    let manifest = check::manifest(name, text)?;
-    has_name(name, &manifest.name)?;
-    Ok(manifest)
+impl Asked {
+    /// The provider manifest of an entry.
+    fn manifest(&self, name: &str, text: &str) -> Result<Manifest, ManifestError> {
+        let manifest = (self.manifest)(name, text)?;
+        has_name(name, &manifest.name)?;
+        Ok(manifest)
+    }
+
+    /// The chain of an entry.
+    fn chain_spec(&self, name: &str, text: &str) -> Result<ChainSpec, ManifestError> {
+        let spec: ChainSpec = check::read(name, text)?;
+        has_name(name, &spec.name)?;
+        (self.chain_alone)(&spec)?;
+        Ok(spec)
+    }
+
+    /// Adds a chain of those models that the catalog has.
+    pub(super) fn add_chain(&self, catalog: &mut Catalog, spec: &ChainSpec) -> Result<(), ManifestError> {
+        (self.chain_alone)(spec)?;
+        let models = catalog.models_of(spec)?;
+        (self.chain)(spec, &models)?;
+        catalog.insert_chain(spec.clone(), models, self.compile)
+    }
 }
 
 /// The provider manifest of an entry that held once. What was good enough then is not judged by the checks of today.
@@ -57,24 +107,26 @@ pub fn model_spec(name: &str, text: &str) -> Result<ModelSpec, ManifestError> {
     Ok(spec)
 }
 
-fn chain_spec(name: &str, text: &str) -> Result<ChainSpec, ManifestError> {
-    let spec: ChainSpec = check::read(name, text)?;
-    has_name(name, &spec.name)?;
-    check::chain_alone(&spec)?;
-    Ok(spec)
-}
-
 fn has_name(expected: &str, own: &str) -> Result<(), ManifestError> {
     if own == expected { Ok(()) } else { Err(check::bad(expected, "name", format!("it says `{own}`; put it under that name"))) }
 }
 
 impl Catalog {
-    /// This catalog, which comes with the product, with `entries` over it, and what did not load.
+    /// This catalog, which comes with the product, with `entries` over it, each checked anew; and what did not load.
     pub fn with_entries(&self, entries: &[CatalogEntry]) -> (Self, Vec<Skipped>) {
+        self.with(entries, CHECKED)
+    }
+
+    /// As [`Catalog::with_entries`], with entries that are only read: they were checked when they were put.
+    pub fn with_entries_as_put(&self, entries: &[CatalogEntry]) -> (Self, Vec<Skipped>) {
+        self.with(entries, AS_PUT)
+    }
+
+    fn with(&self, entries: &[CatalogEntry], asked: Asked) -> (Self, Vec<Skipped>) {
         let mut catalog = self.clone();
         catalog.chains.clear();
         catalog.names.retain(|_, own| !self.chains.contains_key(own));
-        let mut overlay = Overlay { built_in: self, catalog, skipped: Vec::new() };
+        let mut overlay = Overlay { asked, built_in: self, catalog, skipped: Vec::new() };
         let of = |kind: CatalogKind| entries.iter().filter(move |entry| entry.kind == kind);
         overlay.providers(of(CatalogKind::Provider));
         overlay.models(of(CatalogKind::Model).filter(|entry| !entry.removed));
@@ -111,6 +163,7 @@ impl Catalog {
 }
 
 struct Overlay<'a> {
+    asked: Asked,
     built_in: &'a Catalog,
     catalog: Catalog,
     skipped: Vec<Skipped>,
@@ -129,8 +182,9 @@ impl<'a> Overlay<'a> {
         for (entry, _) in &pending {
             self.catalog.drop_provider(&entry.name);
         }
+        let compile = self.asked.compile;
         let add = |catalog: &mut Catalog, (entry, manifest): &(&CatalogEntry, Manifest)| {
-            catalog.add_provider(manifest.clone())?;
+            catalog.add_provider_with(manifest.clone(), compile)?;
             if !entry.removed {
                 catalog.run_time_providers.insert(entry.name.clone());
             }
@@ -153,7 +207,7 @@ impl<'a> Overlay<'a> {
     /// own may be the same as that of a manifest that was put since.
     fn provider(&self, entry: &CatalogEntry) -> Result<Option<Manifest>, ManifestError> {
         if !entry.removed {
-            return Ok(Some(Manifest { version: entry.version, ..manifest(&entry.name, &entry.body)? }));
+            return Ok(Some(Manifest { version: entry.version, ..self.asked.manifest(&entry.name, &entry.body)? }));
         }
         let own = self.built_in.provider(&entry.name).filter(|own| own.version <= entry.version);
         Ok(own.map(|own| Manifest { version: entry.version, ..Manifest::clone(own) }))
@@ -168,8 +222,9 @@ impl<'a> Overlay<'a> {
             }
         }
         type Pending<'e> = (&'e CatalogEntry, ModelSpec, Arc<Manifest>, Option<Arc<Model>>);
+        let compile = self.asked.compile;
         let add = |catalog: &mut Catalog, (entry, spec, provider, _): &Pending<'_>| {
-            catalog.add(spec.clone(), provider, Some(entry.version))
+            catalog.insert_model(Model::compile_with(spec.clone(), Some(entry.version), provider, compile)?)
         };
         for ((entry, _, _, replaced), why) in settle(&mut self.catalog, pending, add) {
             self.skipped.push(Skipped::entry(entry, why));
@@ -188,7 +243,7 @@ impl<'a> Overlay<'a> {
         let name = provider_of(&spec.name);
         let unknown = || check::bad(&spec.name, "name", format!("there is no provider `{name}`; put its manifest first"));
         let provider = Arc::clone(self.catalog.provider(name).ok_or_else(unknown)?);
-        check::model(&provider, &spec)?;
+        (self.asked.model)(&provider, &spec)?;
         Ok((spec, provider))
     }
 
@@ -196,7 +251,7 @@ impl<'a> Overlay<'a> {
         let mut own: Vec<&ChainSpec> = self.built_in.chains.values().map(|chain| &chain.spec).collect();
         let mut pending = Vec::new();
         for entry in entries {
-            match chain_spec(&entry.name, &entry.body) {
+            match self.asked.chain_spec(&entry.name, &entry.body) {
                 Ok(spec) => {
                     own.retain(|own| own.name != spec.name);
                     pending.push((entry, spec));
@@ -204,13 +259,15 @@ impl<'a> Overlay<'a> {
                 Err(why) => self.skipped.push(Skipped::entry(entry, why)),
             }
         }
+        let asked = self.asked;
+        let add = |catalog: &mut Catalog, spec: &&ChainSpec| asked.add_chain(catalog, spec);
         // Those of the product first: whoever comes later finds a name taken.
-        let failed = settle(&mut self.catalog, own, |catalog, spec| catalog.add_chain((*spec).clone()));
+        let failed = settle(&mut self.catalog, own, add);
         self.built_in_chains_failed(failed);
-        for ((entry, _), why) in settle(&mut self.catalog, pending, |catalog, (_, spec)| catalog.add_chain(spec.clone())) {
+        for ((entry, _), why) in settle(&mut self.catalog, pending, |catalog, (_, spec)| asked.add_chain(catalog, spec)) {
             self.skipped.push(Skipped::entry(entry, why));
             let replaced: Vec<_> = self.built_in.chains.get(&entry.name).map(|chain| &chain.spec).into_iter().collect();
-            let failed = settle(&mut self.catalog, replaced, |catalog, spec| catalog.add_chain((*spec).clone()));
+            let failed = settle(&mut self.catalog, replaced, add);
             self.built_in_chains_failed(failed);
         }
     }

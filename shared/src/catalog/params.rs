@@ -82,8 +82,8 @@ impl Params {
         Ok(params)
     }
 
-    /// Of a schema that compiles, as a test has shown: compiled when it is first needed. A function's start is waited for, and most need
-    /// none of all the schemas.
+    /// Of a schema that compiles, as a test has shown, or a check when it was put: compiled when it is first needed. A function's start is
+    /// waited for, and most need none of all the schemas.
     pub(super) fn known(schema: &Value) -> Self {
         let mut defaults = Vec::new();
         let mut assets = Vec::new();
@@ -102,7 +102,7 @@ impl Params {
     }
 
     fn validator(&self) -> &Validator {
-        self.validator.get_or_init(|| validator(&self.schema).expect("the schema compiles, as the tests show"))
+        self.validator.get_or_init(|| validator(&self.schema).expect("the schema compiles: it was checked"))
     }
 
     /// Checks what a customer sent and fills in the defaults. `at` is where it stood in the request, as `params.`; empty at the top.

@@ -81,13 +81,11 @@ impl Step<'_> {
         Ok(decision)
     }
 
-    /// What so many results cost: never more than the hold.
-    pub(super) fn price_of(&self, results: usize) -> Credits {
+    /// What so many results cost: never more than the hold, and nothing when there is none.
+    fn price_of(&self, results: usize) -> Credits {
         let (hold, prices) = (self.generation.hold, &self.generation.order.price_by_results);
-        match results.checked_sub(1) {
-            None if !prices.is_empty() => Credits::ZERO,
-            last => last.and_then(|last| prices.get(last)).map_or(hold, |price| hold.min(*price)),
-        }
+        let Some(last) = results.checked_sub(1) else { return Credits::ZERO };
+        prices.get(last).map_or(hold, |price| hold.min(*price))
     }
 
     /// This copy has failed; the next one begins when it falls due.

@@ -9,6 +9,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{Customer, PATIENCE, Wire, World, free_port};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_darkroom-under-test");
 
@@ -257,8 +260,9 @@ fn logs() -> &'static Mutex<Vec<u8>> {
     static LOGS: OnceLock<Mutex<Vec<u8>>> = OnceLock::new();
     LOGS.get_or_init(|| {
         let writer = || Lines;
-        let filter = tracing_subscriber::EnvFilter::new("off,poll::books=info");
-        tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(writer).init();
+        let filter = Targets::new().with_target("poll::books", LevelFilter::INFO);
+        let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer);
+        tracing_subscriber::registry().with(lines).with(filter).init();
         Mutex::default()
     })
 }

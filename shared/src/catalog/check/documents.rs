@@ -143,7 +143,7 @@ impl Given {
 fn add_built_in_chains(catalog: &mut Catalog, given: &BTreeSet<String>) -> Checked {
     for (file, text) in CHAINS {
         for chain in chains(file, text)?.into_iter().filter(|chain| !given.contains(&chain.name)) {
-            catalog.add_chain(chain)?;
+            catalog.add_chain(&chain)?;
         }
     }
     Ok(())
@@ -163,6 +163,6 @@ fn add(catalog: &mut Catalog, document: &Document) -> Checked {
             model(&provider, spec)?;
             catalog.add(ModelSpec::clone(spec), &provider, None)
         }
-        Document::Chains(chains) => chains.iter().try_for_each(|chain| catalog.add_chain(chain.clone())),
+        Document::Chains(chains) => chains.iter().try_for_each(|chain| catalog.add_chain(chain)),
     }
 }

@@ -62,7 +62,15 @@ fn chain(name: &str, model: &str) -> Value {
 }
 
 fn with(entries: &[CatalogEntry]) -> (Catalog, Vec<String>) {
-    let (catalog, skipped) = Catalog::built_in().expect("loads").with_entries(entries);
+    let built_in = Catalog::built_in().expect("loads");
+    let (catalog, skipped) = built_in.with_entries(entries);
+    if skipped.is_empty() {
+        let (as_put, left_out) = built_in.with_entries_as_put(entries);
+        assert!(
+            left_out.is_empty() && as_put.names == catalog.names,
+            "what passes the checks is read the same without: {left_out:#?}"
+        );
+    }
     let told = skipped.into_iter().map(|own| format!("{} {} {:?}: {}", own.kind.word(), own.name, own.version, own.why));
     (catalog, told.collect())
 }
@@ -104,6 +112,17 @@ fn a_model_is_added_or_replaces_the_one_of_its_name() {
     assert!(catalog.model("placeholder/image").is_none(), "the alias of the one that was replaced");
     let candidate = catalog.model("small").expect("there").candidate(&Map::new());
     assert_eq!((candidate.catalog_version, candidate.model_version), (2, Some(1)));
+}
+
+#[test]
+fn what_was_put_when_less_was_asked_is_not_sold_and_still_known_to_those_who_finish_what_was_sold() {
+    let mut refused = model("placeholder/small", &[]);
+    refused["params"]["properties"]["prompt"]["pattern"] = json!("(");
+    let entries = [entry(CatalogKind::Model, 1, &refused)];
+    let (catalog, skipped) = with(&entries);
+    assert!(catalog.model("placeholder/small").is_none() && skipped.len() == 1, "{skipped:#?}");
+    let (as_put, left_out) = Catalog::built_in().expect("loads").with_entries_as_put(&entries);
+    assert!(as_put.model("placeholder/small").is_some() && left_out.is_empty(), "{left_out:#?}");
 }
 
 #[test]

@@ -41,9 +41,10 @@ fn the_auditor_notices_forged_entries() {
 
 #[test]
 fn results_that_did_not_come_are_not_charged() {
-    let mut life = Life::new(100, 8, seconds(60));
-    life.generation.order.price_by_results = [2, 4, 6, 8].map(credits).to_vec();
-    let stored = |results: usize| {
+    let one_price = Life::new(100, 8, seconds(60));
+    let mut by_results = one_price.clone();
+    by_results.generation.order.price_by_results = [2, 4, 6, 9].map(credits).to_vec();
+    let stored = |life: &Life, results: usize| {
         let mut life = life.clone();
         for event in [
             Event::Claim { key: None, holds_slot: false },
@@ -56,7 +57,8 @@ fn results_that_did_not_come_are_not_charged() {
         }
         life.account.available.get()
     };
-    assert_eq!([stored(1), stored(3), stored(4), stored(5)], [98, 94, 92, 92]);
+    assert_eq!([0, 1, 3, 4, 5].map(|results| stored(&by_results, results)), [100, 98, 94, 92, 92]);
+    assert_eq!([0, 1, 2].map(|results| stored(&one_price, results)), [100, 92, 92]);
 }
 
 #[test]

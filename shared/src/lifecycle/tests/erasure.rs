@@ -112,3 +112,29 @@ fn nothing_of_the_content_is_left_and_all_of_the_bill() {
     assert_eq!(told(after), told(&before));
     assert!(text.contains("throttled"), "{text}");
 }
+
+#[test]
+fn what_was_prepared_for_it_is_tidied_away_once_it_has_ended() {
+    let mut life = Life::new(100, 7, seconds(60));
+    let outcome = Outcome { sources: vec![Source::Link("https://x/1".into())] };
+    for event in [
+        Event::Claim { key: None, holds_slot: false },
+        Event::Prepared { attempt: 1, prepared: prepared_file() },
+        Event::Succeeded { attempt: 1, job: None, outcome },
+        Event::Stored { attempt: 1, results: vec![stored_file()] },
+    ] {
+        assert_eq!(decide(&life.generation, &Event::Tidied, &rules(), life.now).err(), Some(Unchanged::AlreadySo), "{event:?}");
+        let decision = decide(&life.generation, &event, &rules(), life.now).expect("decided");
+        let (next, nudge) = (&decision.next, Send::Nudge { at: life.now });
+        let is_over = next.state.is_terminal();
+        assert_eq!((next.left_overs, decision.send.contains(&nudge)), (is_over, is_over), "{event:?}");
+        assert!(!is_over || next.due_at == Some(life.now), "{event:?}");
+        life.keep(decision);
+    }
+    assert!(life.generation.left_overs);
+    let tidied = decide(&life.generation, &Event::Tidied, &rules(), life.now).expect("decided");
+    assert!(tidied.posting.is_none() && tidied.send.is_empty());
+    assert_eq!((tidied.next.left_overs, tidied.next.due_at), (false, None));
+    life.keep(tidied);
+    assert_eq!(decide(&life.generation, &Event::Tidied, &rules(), life.now).err(), Some(Unchanged::AlreadySo));
+}

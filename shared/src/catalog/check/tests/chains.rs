@@ -31,7 +31,7 @@ fn chain() -> Value {
 fn added(chain: Value) -> Result<(), ManifestError> {
     let mut catalog = Catalog::built_in().expect("loads");
     catalog.add_provider(manifest("acme.json", &acme().to_string()).expect("fine")).expect("added");
-    catalog.add_chain(serde_json::from_value(chain).expect("of the right shape"))
+    catalog.add_chain(&serde_json::from_value(chain).expect("of the right shape"))
 }
 
 #[track_caller]
