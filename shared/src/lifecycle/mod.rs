@@ -17,7 +17,7 @@ mod collection;
 mod erasure;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod waiting;
 
 /// The times and limits that a provider's manifest and the configuration set.

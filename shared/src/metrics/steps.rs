@@ -91,63 +91,22 @@ fn failed_attempts(before: &Generation, after: &Generation, rules: &Rules) -> Ve
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
-    use serde_json::Map;
 
     use super::*;
-    use crate::catalog::manifest::MediaKind;
     use crate::credits::Credits;
-    use crate::failure::{Failure, Policies};
-    use crate::generation::{Candidate, Finish, Job, Order, Outcome};
+    use crate::failure::Failure;
+    use crate::generation::{Job, Outcome};
     use crate::ids::{AccountId, GenerationId};
-    use crate::lifecycle::{Backoff, Event, decide};
+    use crate::lifecycle::tests::{order, rules};
+    use crate::lifecycle::{Event, decide};
 
     fn seconds_of(number: i64) -> SignedDuration {
         SignedDuration::from_secs(number)
     }
 
-    fn rules() -> Rules {
-        let backoff = Backoff { first: seconds_of(10), growth_percent: 200, max: seconds_of(40) };
-        Rules {
-            claim_lease: seconds_of(300),
-            collect_lease: seconds_of(90),
-            ask_lease: seconds_of(45),
-            run_limit: seconds_of(600),
-            unconfirmed_for: seconds_of(300),
-            poll: backoff,
-            retry: backoff,
-            submit_repeat_safe: false,
-            max_attempts: 3,
-            max_attempts_before_next: 2,
-            max_throttled: 6,
-            collect_for: seconds_of(400),
-            requeue_every: seconds_of(60),
-            queue_limit: seconds_of(3600),
-            policies: Policies::default(),
-        }
-    }
-
     fn claimed_at(now: Timestamp) -> Generation {
-        let candidate = Candidate {
-            model: "p/m".to_owned(),
-            provider: "p".to_owned(),
-            catalog_version: 1,
-            model_version: None,
-            params: None,
-            cost_micro_usd: None,
-        };
-        let order = Order {
-            model: "p/m".to_owned(),
-            kind: MediaKind::Image,
-            box_id: None,
-            params: Map::new(),
-            inputs: Vec::new(),
-            price_by_results: Vec::new(),
-            finish: Finish::default(),
-            erase_inputs: false,
-            candidates: vec![candidate],
-        };
         let (id, account) = (GenerationId::from_parts(1, [2; 10]), AccountId::from_parts(1, [1; 10]));
-        let queued = Generation::accept(id, account, order, Credits::ZERO, None, now, now + seconds_of(60));
+        let queued = Generation::accept(id, account, order("p"), Credits::ZERO, None, now, now + seconds_of(60));
         step(&queued, &Event::Claim { key: None, holds_slot: false }, now).0
     }
 

@@ -1,14 +1,12 @@
 //! Right books pass, in whatever order they are read; each way of being wrong is told once, by its name.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Map;
 
 use super::*;
-use crate::catalog::manifest::MediaKind;
 use crate::failure::{Failure, FailureClass};
-use crate::generation::{Candidate, Finish, Order};
 use crate::ids::AccountId;
 use crate::ledger::{Posting, SpendingLimits};
+use crate::lifecycle::tests::order;
 
 fn start() -> Timestamp {
     Timestamp::from_second(1_790_000_000).expect("in range")
@@ -60,25 +58,8 @@ impl World {
     }
 
     fn hold(&mut self, number: u8) {
-        let candidate = Candidate {
-            model: "p/m".into(),
-            provider: "p".into(),
-            catalog_version: 1,
-            model_version: None,
-            params: None,
-            cost_micro_usd: Some(40_000),
-        };
-        let order = Order {
-            model: "m".into(),
-            kind: MediaKind::Image,
-            box_id: None,
-            params: Map::new(),
-            inputs: Vec::new(),
-            price_by_results: Vec::new(),
-            finish: Finish::default(),
-            erase_inputs: false,
-            candidates: vec![candidate],
-        };
+        let mut order = order("p");
+        order.candidates[0].cost_micro_usd = Some(40_000);
         let id = GenerationId::from_parts(u64::from(number) + 1, [number; 10]);
         let due_at = start() + SignedDuration::from_mins(1);
         self.generations.push(Generation::accept(id, self.account.id, order, credits(7), Some(key()), self.now, due_at));

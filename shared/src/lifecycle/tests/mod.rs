@@ -127,6 +127,21 @@ fn candidate(provider: &str) -> Candidate {
     }
 }
 
+/// For an image that `provider` is to make, without parameters.
+pub(crate) fn order(provider: &str) -> Order {
+    Order {
+        model: "m".into(),
+        kind: MediaKind::Image,
+        box_id: None,
+        params: Map::new(),
+        inputs: Vec::new(),
+        price_by_results: Vec::new(),
+        finish: Finish::default(),
+        erase_inputs: false,
+        candidates: vec![candidate(provider)],
+    }
+}
+
 fn provider_job(attempt: u32) -> Job {
     Job { id: format!("job-{attempt}"), facts: [("url".to_owned(), "https://x".to_owned())].into() }
 }
@@ -164,7 +179,7 @@ fn start() -> Timestamp {
 }
 
 /// Every limit is another number, so that no two can be mistaken for each other.
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules {
         claim_lease: seconds(30),
         collect_lease: seconds(90),
@@ -210,18 +225,7 @@ impl Life {
         let now = start();
         let id = GenerationId::from_parts(1, [2; 10]);
         let account = AccountId::from_parts(1, [1; 10]);
-        let order = Order {
-            model: "m".into(),
-            kind: MediaKind::Image,
-            box_id: None,
-            params: Map::new(),
-            inputs: Vec::new(),
-            price_by_results: Vec::new(),
-            finish: Finish::default(),
-            erase_inputs: false,
-            candidates: vec![candidate("p")],
-        };
-        let generation = Generation::accept(id, account, order, credits(hold), None, now, now + due_in);
+        let generation = Generation::accept(id, account, order("p"), credits(hold), None, now, now + due_in);
         let mut life = Self { generation, account: Account::open(account, now), entries: Vec::new(), now };
         for (number, (amount, ends_in)) in parts.iter().enumerate() {
             let (reference, ends_at) = (format!("part-{number}"), ends_in.map(|ends_in| now + ends_in));
