@@ -38,8 +38,8 @@ pub use process::Process;
 pub use shared::audit::{Books, Random};
 pub use wire::{Fault, Wire, with_each_call_cut};
 
-/// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take before a test gives up on it: what a busy machine needs, many times over.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const WORK_QUEUES: [&str; 3] = ["DispatchQueue", "PollQueue", "CollectQueue"];
 

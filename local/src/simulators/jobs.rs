@@ -22,8 +22,8 @@ use super::provider::Provider;
 const DEFAULT_DURATION: Duration = Duration::from_millis(300);
 /// A job waits in the provider's queue for a third of its time, at most this long.
 const MAX_QUEUED: Duration = Duration::from_secs(1);
-/// The same of MiniMax, whose tasks can be cancelled only while they wait.
-const MAX_QUEUED_MINIMAX: Duration = Duration::from_secs(10);
+/// The same of MiniMax, whose tasks can be cancelled only while they wait: time enough to look at one that waits, on a busy machine too.
+const MAX_QUEUED_MINIMAX: Duration = Duration::from_secs(50);
 /// Jobs that ended before that are forgotten when the simulators are opened.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
