@@ -14,6 +14,9 @@ beside() {
     set +m
 }
 
+# has_ended NAME
+has_ended() { ! jobs -rp | grep -qx "${running_beside[$1]}"; }
+
 # joined NAME: waits for it and shows what it said. The status is its own.
 joined() {
     local status=0
