@@ -15,7 +15,7 @@ beside() {
 }
 
 # has_ended NAME
-has_ended() { ! jobs -rp | grep -qx "${running_beside[$1]}"; }
+has_ended() { ! grep -qx "${running_beside[$1]}" <<< "$(jobs -rp)"; }
 
 # joined NAME: waits for it and shows what it said. The status is its own.
 joined() {

@@ -146,8 +146,8 @@ impl Catalog {
         Ok(())
     }
 
-    fn add(&mut self, spec: ModelSpec, provider: &Arc<Manifest>, version: Option<u32>) -> Result<(), ManifestError> {
-        self.insert_model(Model::compile_with(spec, version, provider, Params::compile)?)
+    fn add(&mut self, spec: ModelSpec, provider: &Arc<Manifest>) -> Result<(), ManifestError> {
+        self.insert_model(Model::compile_with(spec, None, provider, Params::compile)?)
     }
 
     fn insert_model(&mut self, model: Model) -> Result<(), ManifestError> {

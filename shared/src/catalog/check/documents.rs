@@ -161,7 +161,7 @@ fn add(catalog: &mut Catalog, document: &Document) -> Checked {
                 return Err(bad(&spec.name, "name", reason));
             };
             model(&provider, spec)?;
-            catalog.add(ModelSpec::clone(spec), &provider, None)
+            catalog.add(ModelSpec::clone(spec), &provider)
         }
         Document::Chains(chains) => chains.iter().try_for_each(|chain| catalog.add_chain(chain)),
     }
