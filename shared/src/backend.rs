@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::admission::{self, Called, HealthMemory};
@@ -25,7 +26,7 @@ use crate::pool::PoolChange;
 use crate::provider::jwks::KeySets;
 use crate::queue::Queue;
 use crate::results::Bucket;
-use crate::sdk::sdk;
+use crate::sdk::{Lazy, sdk};
 use crate::secrets::Secrets;
 use crate::store::{Accepted, Action, ByHand, CommitError, Store, StoreError};
 
@@ -93,13 +94,13 @@ impl Backend {
     fn read_env(overlay: Overlay) -> Result<Self, StartError> {
         let sdk = sdk(variable)?;
         let config = Config::from_env()?;
-        let queue = Queue::Sqs(aws_sdk_sqs::Client::new(&sdk));
-        let store = Store::new(aws_sdk_dynamodb::Client::new(&sdk), config.table.clone(), config.due_shards);
-        let bucket = Bucket::new(s3_client(&sdk), config.bucket.clone());
+        let queue = Queue::Sqs(lazy(&sdk, aws_sdk_sqs::Client::new));
+        let store = Store::new(lazy(&sdk, aws_sdk_dynamodb::Client::new), config.table.clone(), config.due_shards);
+        let bucket = Bucket::new(lazy(&sdk, s3_client), config.bucket.clone());
         let clock = Clock::system();
         let mut secrets = Secrets::new(config.secrets(), clock.clone());
         if let Some(id) = &config.secrets_id {
-            secrets = secrets.with_secrets_manager(aws_sdk_secretsmanager::Client::new(&sdk), id);
+            secrets = secrets.with_secrets_manager(lazy(&sdk, aws_sdk_secretsmanager::Client::new), id);
         }
         let live_catalog = LiveCatalog::read_later(overlay, store.clone(), clock.clone());
         let metrics = Metrics::lines(&config.metrics_namespace);
@@ -372,9 +373,14 @@ pub fn timeouts() -> TimeoutConfig {
         .build()
 }
 
+fn lazy<C: 'static>(sdk: &SdkConfig, make: fn(&SdkConfig) -> C) -> Lazy<C> {
+    let sdk = sdk.clone();
+    Lazy::new(move || make(&sdk))
+}
+
 /// An S3 client that adds checksums only where S3 demands them: streamed trailers confuse S3-compatible servers. Against another server
 /// than AWS, buckets are addressed by path. Parts of results are large: they get more time than other calls.
-pub fn s3_client(sdk: &aws_types::SdkConfig) -> aws_sdk_s3::Client {
+pub fn s3_client(sdk: &SdkConfig) -> aws_sdk_s3::Client {
     use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
     let elsewhere = sdk.endpoint_url().is_some();
     let timeouts = TimeoutConfig::builder()

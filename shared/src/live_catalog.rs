@@ -208,7 +208,7 @@ impl LiveCatalog {
 
     async fn old_spec(&self, name: &str, version: u32) -> Result<Option<ModelSpec>, StoreError> {
         let entry = self.1.catalog_version(CatalogKind::Model, name, version).await?.filter(|entry| !entry.removed);
-        Ok(entry.and_then(|entry| loads(name, overlay::model_spec(name, &entry.body))))
+        Ok(entry.and_then(|entry| loads(name, overlay::old_model_spec(name, &entry.body))))
     }
 }
 

@@ -12,7 +12,7 @@ use url::Url;
 use crate::catalog::manifest::{Api, HttpProvider, ModelSpec};
 use crate::catalog::rules::{CancelProof, FailureRule, ResultRules, Words};
 use crate::failure::{Failure, FailureClass};
-use crate::generation::{Ambiguity, Job, Outcome};
+use crate::generation::{Ambiguity, Job, Outcome, Source};
 use crate::pick::{Pick, plain_text};
 
 /// More results than any model makes; a record has to fit into 400 KB and its settlement into one transaction.
@@ -60,6 +60,17 @@ pub enum Found {
     Bytes(Bytes),
     /// A text.
     Text(String),
+}
+
+impl Found {
+    /// Where it is downloaded from, if it is to be.
+    pub fn link(&self) -> Option<Source> {
+        match self {
+            Self::Link { link, with_key: false } => Some(Source::Link(link.clone())),
+            Self::Link { link, with_key: true } => Some(Source::LinkWithKey(link.clone())),
+            Self::Bytes(_) | Self::Text(_) => None,
+        }
+    }
 }
 
 /// The results as an answer delivers them; never empty.

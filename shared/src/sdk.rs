@@ -4,7 +4,8 @@
 //! elsewhere a missing variable costs seconds before it is told.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -44,6 +45,45 @@ pub fn sdk(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> R
     config.set_use_fips(is_set("AWS_USE_FIPS_ENDPOINT")).set_use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"));
     config.set_endpoint_url(lookup(ENDPOINT_URL));
     Ok(config.service_config(Services(lookup)).build())
+}
+
+/// A client of one service, made when it is first used. Each reads its own copy of AWS's list of partitions when it is made, and most starts
+/// need one service alone. Clones share the client.
+pub struct Lazy<C>(Arc<LazyLock<C, Make<C>>>);
+
+type Make<C> = Box<dyn FnOnce() -> C + Send>;
+
+impl<C> Lazy<C> {
+    /// One that is not made yet.
+    pub fn new(make: impl FnOnce() -> C + Send + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(make))))
+    }
+}
+
+impl<C: Send + 'static> From<C> for Lazy<C> {
+    fn from(client: C) -> Self {
+        Self::new(|| client)
+    }
+}
+
+impl<C> Clone for Lazy<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> Deref for Lazy<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.0
+    }
+}
+
+impl<C> std::fmt::Debug for Lazy<C> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Lazy")
+    }
 }
 
 /// Settings of single services.

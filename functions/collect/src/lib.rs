@@ -13,7 +13,6 @@ use shared::ids::{AssetId, GenerationId};
 use shared::lifecycle::Event;
 use shared::media::MAX_VIDEO_BYTES;
 use shared::messages::Message;
-use shared::outcome::Report;
 use shared::provider::{Provider, result_key_stem};
 use shared::results::{StoreError, Stored};
 
@@ -111,11 +110,9 @@ async fn collect(backend: &Backend, id: GenerationId) -> Result<(), Error> {
 async fn copy_anew(backend: &Backend, generation: &Generation, work: &Work, status: u16) -> Result<Vec<StoredResult>, Missed> {
     let Some(job) = &work.job else { return Err(Missed::Link(status)) };
     let Ok(provider) = Provider::of(backend, generation, work.attempt).await else { return Err(Missed::Link(status)) };
-    match provider.ask(generation, work.attempt, job, backend.now()).await {
-        Report::Succeeded(fresh) => copy_all(backend, generation, work.attempt, &fresh).await,
-        Report::Running { .. } | Report::Fetch(_) | Report::Failed(_) | Report::Canceled | Report::Unclear(_) => {
-            Err(Missed::Link(status))
-        }
+    match provider.links_anew(generation, job).await {
+        Some(fresh) => copy_all(backend, generation, work.attempt, &fresh).await,
+        None => Err(Missed::Link(status)),
     }
 }
 

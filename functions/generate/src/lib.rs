@@ -1,5 +1,6 @@
 //! Quotes, new generations and their cancellation: the price is held, the record written and the idempotency key taken in one transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,14 +8,14 @@ use lambda_http::{Body, Request, Response};
 use serde_json::{Map, Value, json};
 use shared::api::{AssetStatus, CreateGeneration, CreatedGeneration, GenerationView, Problem, Status};
 use shared::backend::{Applied, Backend};
-use shared::catalog::Offer;
+use shared::catalog::{Catalog, Offer};
 use shared::endpoint::{self, Caller};
 use shared::generation::{Generation, Input, Order};
 use shared::idempotency::{IdempotencyClaim, key_reused};
 use shared::ids::{AccountId, GenerationId};
 use shared::ledger::{LimitReached, Refusal, Whose};
 use shared::lifecycle::{Event, Unchanged};
-use shared::store::Accepted;
+use shared::store::{Accepted, StoreError};
 
 pub mod quotes;
 mod wanted;
@@ -54,10 +55,12 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
     let started = backend.clock.now();
     let caller = endpoint::user(backend, request)?;
     let account = caller.account;
+    // First: what is wrong with the table or the way to it shows before a fresh process has compiled the schema of the body.
+    let catalog = backend.catalog().await;
     let asked: CreateGeneration = endpoint::json_body(request, CreateGeneration::shape())?;
     let until = wait(request).map(|seconds| started + SignedDuration::from_secs(seconds));
     let claim = IdempotencyClaim::of(request, account, &json!(asked))?;
-    let accepted = match prepare(backend, caller, &asked).await {
+    let accepted = match prepare(backend, catalog, caller, &asked).await {
         Ok(generation) => answer(backend.accept(&generation, claim.as_ref(), None).await?)?,
         // A repeated request gets its first answer even if it would be refused today.
         Err(problem) => match &claim {
@@ -88,10 +91,15 @@ pub async fn create(backend: &Backend, request: &Request) -> Result<Response<Bod
 }
 
 /// Checks what was asked and makes the record of it, not yet written.
-async fn prepare(backend: &Backend, caller: Caller, asked: &CreateGeneration) -> Result<Generation, Problem> {
+async fn prepare(
+    backend: &Backend,
+    catalog: Result<Arc<Catalog>, StoreError>,
+    caller: Caller,
+    asked: &CreateGeneration,
+) -> Result<Generation, Problem> {
     let CreateGeneration { model, tool, params, prompt_syntax, .. } = asked;
     let of = Asked { model: model.as_deref(), tool: tool.as_deref(), params, prompt_syntax: *prompt_syntax };
-    let wanted = Wanted::read(backend, of).await?;
+    let wanted = Wanted::read(backend, &*catalog?, of).await?;
     let cost = match &asked.quote {
         Some(token) => quotes::redeem(backend, token, caller.account, &wanted)?,
         None => wanted.cost()?,

@@ -21,10 +21,12 @@ use super::{Asked, Wanted};
 ))]
 pub async fn quote(backend: &Backend, request: &Request) -> Result<Response<Body>, Problem> {
     let Caller { account, .. } = endpoint::reader(backend, request)?;
+    // First: what is wrong with the table or the way to it shows before a fresh process has compiled the schema of the body.
+    let catalog = backend.catalog().await;
     let asked: CreateQuote = endpoint::json_body(request, CreateQuote::shape())?;
     let CreateQuote { model, tool, params, prompt_syntax } = &asked;
     let of = Asked { model: model.as_deref(), tool: tool.as_deref(), params, prompt_syntax: *prompt_syntax };
-    let wanted = Wanted::read(backend, of).await?;
+    let wanted = Wanted::read(backend, &*catalog?, of).await?;
     let cost = wanted.cost()?;
     let expires_at = backend.now() + backend.config.quote_expires;
     let (model, params) = (wanted.quoted_as(), fingerprint_of(&wanted.params));

@@ -35,8 +35,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(crate) async fn read(backend: &Backend, asked: Asked<'_>) -> Result<Self, Problem> {
-        let catalog = backend.catalog().await?;
+    pub(crate) async fn read(backend: &Backend, catalog: &Catalog, asked: Asked<'_>) -> Result<Self, Problem> {
         let mut params = asked.params.clone();
         let extended = match asked.prompt_syntax {
             PromptSyntax::Plain => None,
@@ -47,7 +46,7 @@ impl Wanted {
             let detail = "the prompt names a model, and so does `model`: name one";
             return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("model"));
         }
-        let (offer, only) = choose(&catalog, asked.tool, asked.model.or(own_model))?;
+        let (offer, only) = choose(catalog, asked.tool, asked.model.or(own_model))?;
         if let Some(extended) = extended {
             extended.into_params(offer.params_schema(), &mut params)?;
         }
@@ -56,7 +55,7 @@ impl Wanted {
         let plans: Vec<Plan> = offer.plans(&params);
         let plans = match &only {
             Some(only) => plans.into_iter().filter(|plan| plan.candidate.model == only.spec.name).collect(),
-            None => without_needless_stand_ins(backend, &catalog, plans).await,
+            None => without_needless_stand_ins(backend, catalog, plans).await,
         };
         let Some(first) = plans.first() else {
             let detail = match &only {
@@ -65,7 +64,7 @@ impl Wanted {
             };
             return Err(Problem::new(422, "invalid_param", "Invalid parameter", detail).at("params"));
         };
-        let priced = first_that_can_be_asked(backend, &catalog, &plans).await.unwrap_or(first);
+        let priced = first_that_can_be_asked(backend, catalog, &plans).await.unwrap_or(first);
         let price = priced.price.as_ref().unwrap_or(offer.price()).clone();
         let candidates = plans.into_iter().map(|plan| plan.candidate).collect();
         Ok(Self { offer, only, params, candidates, price })

@@ -33,7 +33,7 @@ impl Queues {
     pub fn sender(&self) -> Queue {
         match self {
             Self::Memory(queues) => Queue::Memory(queues.clone()),
-            Self::Sqs(queues) => Queue::Sqs(queues.sender()),
+            Self::Sqs(queues) => Queue::Sqs(queues.sender().into()),
         }
     }
 
@@ -41,7 +41,7 @@ impl Queues {
     pub fn sender_for(&self, granted: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Queue {
         match self {
             Self::Memory(queues) => Queue::Memory(queues.for_role(granted)),
-            Self::Sqs(queues) => Queue::Sqs(queues.sender()),
+            Self::Sqs(queues) => Queue::Sqs(queues.sender().into()),
         }
     }
 

@@ -121,10 +121,11 @@ impl Catalog {
         let mut catalog = Self::default();
         let known: Compile = |schema| Ok(Params::known(schema));
         for (file, text) in BUILT_IN {
-            catalog.add_provider_with(check::read(file, text)?, known)?;
+            catalog.add_provider_with(check::known(file, text)?, known)?;
         }
         for (file, text) in CHAINS {
-            for spec in check::chains(file, text)? {
+            let chains: Vec<ChainSpec> = check::known(file, text)?;
+            for spec in chains {
                 let models = catalog.models_of(&spec)?;
                 catalog.insert_chain(spec, models, known)?;
             }

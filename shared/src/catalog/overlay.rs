@@ -37,6 +37,8 @@ impl Skipped {
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     manifest: fn(&str, &str) -> Result<Manifest, ManifestError>,
+    model_spec: fn(&str, &str) -> Result<ModelSpec, ManifestError>,
+    chain_spec: fn(&str, &str) -> Result<ChainSpec, ManifestError>,
     model: fn(&Manifest, &ModelSpec) -> Result<(), ManifestError>,
     chain_alone: fn(&ChainSpec) -> Result<(), ManifestError>,
     chain: fn(&ChainSpec, &[Arc<Model>]) -> Result<(), ManifestError>,
@@ -46,6 +48,8 @@ pub(super) struct Asked {
 /// Everything that is asked of what is put now.
 pub(super) const CHECKED: Asked = Asked {
     manifest: check::manifest,
+    model_spec: check::read,
+    chain_spec: check::read,
     model: check::model,
     chain_alone: check::chain_alone,
     chain: check::chain,
@@ -54,7 +58,9 @@ pub(super) const CHECKED: Asked = Asked {
 
 /// That it can be read, since it was checked when it was put.
 const AS_PUT: Asked = Asked {
-    manifest: check::read,
+    manifest: check::known,
+    model_spec: check::known,
+    chain_spec: check::known,
     model: |_, _| Ok(()),
     chain_alone: |_| Ok(()),
     chain: |_, _| Ok(()),
@@ -65,7 +71,7 @@ const AS_PUT: Asked = Asked {
 pub fn check_entry(kind: CatalogKind, name: &str, text: &str) -> Result<(), ManifestError> {
     match kind {
         CatalogKind::Provider => CHECKED.manifest(name, text).map(|_| ()),
-        CatalogKind::Model => model_spec(name, text).map(|_| ()),
+        CatalogKind::Model => CHECKED.model_spec(name, text).map(|_| ()),
         CatalogKind::Chain => CHECKED.chain_spec(name, text).map(|_| ()),
     }
 }
@@ -78,9 +84,16 @@ impl Asked {
         Ok(manifest)
     }
 
+    /// The model of an entry.
+    fn model_spec(&self, name: &str, text: &str) -> Result<ModelSpec, ManifestError> {
+        let spec = (self.model_spec)(name, text)?;
+        has_name(name, &spec.name)?;
+        Ok(spec)
+    }
+
     /// The chain of an entry.
     fn chain_spec(&self, name: &str, text: &str) -> Result<ChainSpec, ManifestError> {
-        let spec: ChainSpec = check::read(name, text)?;
+        let spec = (self.chain_spec)(name, text)?;
         has_name(name, &spec.name)?;
         (self.chain_alone)(&spec)?;
         Ok(spec)
@@ -97,14 +110,12 @@ impl Asked {
 
 /// The provider manifest of an entry that held once. What was good enough then is not judged by the checks of today.
 pub fn old_manifest(name: &str, text: &str) -> Result<Manifest, ManifestError> {
-    check::read(name, text)
+    check::known(name, text)
 }
 
-/// The model of an entry.
-pub fn model_spec(name: &str, text: &str) -> Result<ModelSpec, ManifestError> {
-    let spec: ModelSpec = check::read(name, text)?;
-    has_name(name, &spec.name)?;
-    Ok(spec)
+/// The model of an entry that held once.
+pub fn old_model_spec(name: &str, text: &str) -> Result<ModelSpec, ManifestError> {
+    AS_PUT.model_spec(name, text)
 }
 
 fn has_name(expected: &str, own: &str) -> Result<(), ManifestError> {
@@ -239,7 +250,7 @@ impl<'a> Overlay<'a> {
     }
 
     fn model(&self, entry: &CatalogEntry) -> Result<(ModelSpec, Arc<Manifest>), ManifestError> {
-        let spec = model_spec(&entry.name, &entry.body)?;
+        let spec = self.asked.model_spec(&entry.name, &entry.body)?;
         let name = provider_of(&spec.name);
         let unknown = || check::bad(&spec.name, "name", format!("there is no provider `{name}`; put its manifest first"));
         let provider = Arc::clone(self.catalog.provider(name).ok_or_else(unknown)?);

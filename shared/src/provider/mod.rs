@@ -11,8 +11,8 @@ use crate::backend::Backend;
 use crate::catalog::Model;
 use crate::catalog::manifest::{Api, HttpProvider, Manifest};
 use crate::failure::{Failure, FailureClass};
-use crate::generation::{Generation, Job};
-use crate::outcome::{Delivery, Reader, Report, SubmitAnswer};
+use crate::generation::{Generation, Job, Outcome};
+use crate::outcome::{Delivery, Found, Reader, Report, SubmitAnswer};
 use crate::pool::KeyId;
 use crate::secrets::SecretsError;
 use crate::store::StoreError;
@@ -105,12 +105,26 @@ impl<'a> Provider<'a> {
     /// Asks how a job stands, and for its results when it is done.
     pub async fn ask(&self, generation: &Generation, attempt: u32, job: &Job, now: Timestamp) -> Report {
         let Some(remote) = self.remote() else { return local::ask(generation, job, now) };
+        self.keep_report(generation, attempt, self.report(remote, job).await).await
+    }
+
+    /// Asks for the results of a job again, whose links are good no more. None: there are no others. A provider that answers with the
+    /// results themselves gave no links.
+    pub async fn links_anew(&self, generation: &Generation, job: &Job) -> Option<Outcome> {
+        let remote = self.remote().filter(|_| generation.erasure.is_none())?;
+        match self.report(remote, job).await {
+            Report::Succeeded(delivery) => Some(Outcome { sources: delivery.iter().map(Found::link).collect::<Option<_>>()? }),
+            Report::Running { .. } | Report::Fetch(_) | Report::Failed(_) | Report::Canceled | Report::Unclear(_) => None,
+        }
+    }
+
+    async fn report(&self, remote: Remote<'_>, job: &Job) -> Report<Delivery> {
         let Some(poll) = &remote.api.poll else { return Report::Unclear("this provider cannot be asked".to_owned()) };
         let report = match self.call_about(remote, poll, job, &BTreeMap::new()).await {
             Ok(reply) => remote.reader().poll(&reply),
             Err(error) => Report::Unclear(error.why()),
         };
-        let report = match (report, &remote.api.result.fetch) {
+        match (report, &remote.api.result.fetch) {
             (Report::Fetch(facts), Some(fetch)) => match self.call_about(remote, fetch, job, &facts).await {
                 Ok(reply) => remote.reader().result(&reply),
                 Err(error) => Report::Unclear(error.why()),
@@ -124,8 +138,7 @@ impl<'a> Provider<'a> {
                 why.unwrap_or(Report::Failed(failure))
             }
             (report, _) => report,
-        };
-        self.keep_report(generation, attempt, report).await
+        }
     }
 
     /// Asks to stop a job. Only [`Report::Canceled`] proves that it will not be billed.

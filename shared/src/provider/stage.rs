@@ -92,20 +92,20 @@ impl Provider<'_> {
         let mut carried = false;
         for (index, found) in delivery.iter().enumerate() {
             let key_stem = result_key_stem(generation, attempt, index);
-            sources.push(match found {
-                Found::Link { link, with_key: false } => Source::Link(link.clone()),
-                Found::Link { link, with_key: true } => Source::LinkWithKey(link.clone()),
-                Found::Bytes(bytes) => {
-                    carried = true;
-                    self.keep_file(&key_stem, bytes.clone(), generation.order.kind, None).await?
+            let (bytes, text) = match found {
+                Found::Link { .. } => {
+                    sources.extend(found.link());
+                    continue;
                 }
+                Found::Bytes(bytes) => (bytes.clone(), None),
                 Found::Text(text) => {
-                    carried = true;
                     let text = self.readable(text, generation).await.map_err(NotKept::Unusable)?;
                     let short = Some(text.clone()).filter(|text| text.len() <= MAX_TEXT_BYTES);
-                    self.keep_file(&key_stem, text.into_bytes().into(), generation.order.kind, short).await?
+                    (text.into_bytes().into(), short)
                 }
-            });
+            };
+            carried = true;
+            sources.push(self.keep_file(&key_stem, bytes, generation.order.kind, text).await?);
         }
         let outcome = Outcome { sources };
         if carried {

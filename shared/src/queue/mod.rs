@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::sdk::Lazy;
+
 pub mod memory;
 mod sqs;
 
@@ -23,7 +25,7 @@ pub const MAX_GROUP_CHARS: usize = 128;
 /// Where messages are sent.
 #[derive(Clone, Debug)]
 pub enum Queue {
-    Sqs(aws_sdk_sqs::Client),
+    Sqs(Lazy<aws_sdk_sqs::Client>),
     Memory(MemoryQueues),
 }
 

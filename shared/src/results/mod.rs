@@ -12,6 +12,8 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
+use crate::sdk::Lazy;
+
 mod download;
 mod fetch;
 mod presign;
@@ -30,7 +32,7 @@ const CACHE_CONTROL: &str = "private, max-age=31536000, immutable";
 /// alter others.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    client: Client,
+    client: Lazy<Client>,
     name: String,
 }
 
@@ -52,8 +54,8 @@ pub struct Head {
 }
 
 impl Bucket {
-    pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self { client, name: name.into() }
+    pub fn new(client: impl Into<Lazy<Client>>, name: impl Into<String>) -> Self {
+        Self { client: client.into(), name: name.into() }
     }
 
     /// Stores `bytes` under `key`, over whatever is there.

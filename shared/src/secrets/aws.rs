@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use super::document::Document;
 use super::{Place, SecretsError, within};
 use crate::clock::Clock;
+use crate::sdk::Lazy;
 
 /// How long a fetched secret is good.
 const KEEP: SignedDuration = SignedDuration::from_secs(60);
@@ -25,7 +26,7 @@ const GET: &str = "secretsmanager:GetSecretValue";
 const PUT: &str = "secretsmanager:PutSecretValue";
 
 pub(super) struct AwsSecret {
-    client: Client,
+    client: Lazy<Client>,
     id: String,
     /// Held while a call runs: whoever comes meanwhile waits for its outcome instead of calling too.
     state: Mutex<State>,
@@ -38,7 +39,7 @@ struct State {
 }
 
 impl AwsSecret {
-    pub(super) fn new(client: Client, id: String) -> Self {
+    pub(super) fn new(client: Lazy<Client>, id: String) -> Self {
         Self { client, id, state: Mutex::default() }
     }
 

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Clock;
+use crate::sdk::Lazy;
 
 mod aws;
 mod document;
@@ -126,8 +127,8 @@ impl Secrets {
     /// Also from one secret of Secrets Manager, by its id or ARN, whose SecretString is a JSON object. It is remembered for 60 s; when it
     /// cannot be fetched then, within 5 s, what was known before is served on.
     #[must_use]
-    pub fn with_secrets_manager(self, client: aws_sdk_secretsmanager::Client, id: impl Into<String>) -> Self {
-        Self { aws: Some(Arc::new(aws::AwsSecret::new(client, id.into()))), ..self }
+    pub fn with_secrets_manager(self, client: impl Into<Lazy<aws_sdk_secretsmanager::Client>>, id: impl Into<String>) -> Self {
+        Self { aws: Some(Arc::new(aws::AwsSecret::new(client.into(), id.into()))), ..self }
     }
 
     /// The value of a secret as it stands there, from the first place that has it. None: it is set nowhere.

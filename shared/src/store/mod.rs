@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::api::CreatedGeneration;
 use crate::ids::AccountId;
 use crate::ledger::{Account, Refusal};
+use crate::sdk::Lazy;
 use aws_sdk_dynamodb::Client;
 
 mod accounts;
@@ -37,7 +38,7 @@ pub use read::{Due, DueCursor, DueJob, DueRecord, Page};
 /// The table and the counters of accounts that this process has seen last.
 #[derive(Clone)]
 pub struct Store {
-    client: Client,
+    client: Lazy<Client>,
     table: String,
     due_shards: u32,
     accounts: Gates,
@@ -153,9 +154,9 @@ pub enum Changed {
 
 impl Store {
     /// A store over an existing table. The due index is spread over `due_shards` partitions, the same number in every process.
-    pub fn new(client: Client, table: String, due_shards: u32) -> Self {
+    pub fn new(client: impl Into<Lazy<Client>>, table: String, due_shards: u32) -> Self {
         Self {
-            client,
+            client: client.into(),
             table,
             due_shards,
             accounts: Gates::default(),
@@ -165,8 +166,8 @@ impl Store {
     }
 
     /// The same table by another client, with the same memory of its accounts: another function in one process.
-    pub fn over(&self, client: Client) -> Self {
-        Self { client, ..self.clone() }
+    pub fn over(&self, client: impl Into<Lazy<Client>>) -> Self {
+        Self { client: client.into(), ..self.clone() }
     }
 
     /// How often a posting of this process had to be decided anew, since another process had posted to the account meanwhile.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::Error as _;
 use serde_json::Value;
 
-use super::{Checked, ManifestError, bad, chains, manifest, model, read};
+use super::{Checked, ManifestError, bad, manifest, model, read};
 use crate::catalog::chain::ChainSpec;
 use crate::catalog::manifest::{Manifest, ModelSpec};
 use crate::catalog::{BUILT_IN, CHAINS, Catalog};
@@ -41,7 +41,7 @@ impl Document {
         let value: Value = read(file, text)?;
         let has = |name: &str| value.get(name).is_some();
         if value.is_array() {
-            return chains(file, text).map(Self::Chains);
+            return read(file, text).map(Self::Chains);
         }
         if has("candidates") {
             return read(file, text).map(|chain| Self::Chains(vec![chain]));
@@ -142,7 +142,7 @@ impl Given {
 
 fn add_built_in_chains(catalog: &mut Catalog, given: &BTreeSet<String>) -> Checked {
     for (file, text) in CHAINS {
-        for chain in chains(file, text)?.into_iter().filter(|chain| !given.contains(&chain.name)) {
+        for chain in read::<Vec<ChainSpec>>(file, text)?.into_iter().filter(|chain| !given.contains(&chain.name)) {
             catalog.add_chain(&chain)?;
         }
     }

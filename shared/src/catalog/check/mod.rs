@@ -47,6 +47,12 @@ pub(super) fn bad(manifest: &str, at: &str, reason: impl Into<String>) -> Manife
     ManifestError::Content { manifest: manifest.to_owned(), at: at.to_owned(), reason: reason.into() }
 }
 
+/// Reads JSON that was checked when it was written: should it be of another shape all the same, line and column have to do.
+pub(super) fn known<T: DeserializeOwned>(file: &str, text: &str) -> Checked<T> {
+    let at = "the document".to_owned();
+    serde_json::from_str(text).map_err(|reason| ManifestError::Shape { file: file.to_owned(), at, reason })
+}
+
 /// Reads JSON; a mistake of shape is told with its place.
 pub(super) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Checked<T> {
     // Where a mistake is, is only followed when there is one: it takes as long as the reading.
@@ -65,11 +71,6 @@ pub(super) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Checked<T> {
     })?;
     json.end().map_err(|reason| shape("the end".to_owned(), reason))?;
     Ok(value)
-}
-
-/// The chains of a file.
-pub(super) fn chains(file: &str, text: &str) -> Result<Vec<ChainSpec>, ManifestError> {
-    read(file, text)
 }
 
 /// A chain by itself.
