@@ -104,6 +104,7 @@ def packaged(emulator, sam, folder):
     assert template.count("CodeUri: .\n") == 1
     (folder / "template.yaml").write_text(template.replace("CodeUri: .\n", "CodeUri: code\n"), encoding="utf-8")
     shutil.copytree(ROOT / "infra", folder / "infra")
+    shutil.copytree(ROOT / "shared/assets/fonts", folder / "shared/assets/fonts")
     without_metric_math(folder / "infra" / "monitoring.yaml")
     emulator.client("s3").create_bucket(Bucket="packages")
     command = [sam, "package", "--s3-bucket", "packages", "--output-template-file", "packaged.yaml"]

@@ -43,6 +43,7 @@ MISTAKES = [
     ("misspelt property", MAIN, "VisibilityTimeout: 360\n", "VisibilityTimeOut: 360\n"),
     ("unknown value of a property", MAIN, "LogFormat: JSON", "LogFormat: XML"),
     ("misspelt property of a function", MAIN, "MemorySize: 1024", "MemSize: 1024"),
+    ("no layer for the fonts", MAIN, "      Layers: [!Ref FontsLayer]\n", ""),
     ("visibility below the time-out", MAIN, "VisibilityTimeout: 1800", "VisibilityTimeout: 180"),
     ("time-out above the API's", MAIN, "Timeout: 29", "Timeout: 60"),
     ("cron of five fields", MAIN, "Schedule: rate(1 day)", "Schedule: cron(0 3 * * *)"),

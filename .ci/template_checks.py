@@ -155,6 +155,8 @@ def check_functions(project):
         for variable, action in [("SECRETS_ID", "secretsmanager:GetSecretValue")]:
             if variable in variables and action not in [each for one in project.statements(name) for each in listed(one["Action"])]:
                 yield f"{name} is told {variable}, and may not {action}"
+        if ("FONTS_DIR" in variables) != ("Layers" in function):
+            yield f"{name} draws with what is in a layer: it needs both `Layers` and FONTS_DIR"
 
 
 def check_redrive(project, function, variables):

@@ -13,6 +13,7 @@ from samtranslator.translator.transform import transform  # noqa: E402
 from samtranslator.yaml_helper import yaml_parse  # noqa: E402
 
 BUILT = "s3://built/code.zip"
+PACKED = "s3://built/layer.zip"
 
 
 def value(declared):
@@ -22,9 +23,12 @@ def value(declared):
 
 
 def transformed(text, code=BUILT):
-    """The template as plain CloudFormation; `code` is where its functions' code lies."""
+    """The template as plain CloudFormation; `code` is where its functions' code lies. Layers that are not packaged lie somewhere, too."""
     template = yaml_parse(text)
     template["Globals"]["Function"]["CodeUri"] = code
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::LayerVersion" and not resource["Properties"]["ContentUri"].startswith("s3://"):
+            resource["Properties"]["ContentUri"] = PACKED
     parameters = {name: value(declared) for name, declared in template["Parameters"].items()}
     return transform(template, parameters, None)
 

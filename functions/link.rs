@@ -1,4 +1,5 @@
 //! How the functions are linked for release: the build script of each of them. DESIGN.md says why.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "that is how build scripts and cargo talk")]
 
 fn main() {
     println!("cargo:rerun-if-changed=../link.rs");

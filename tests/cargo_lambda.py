@@ -88,9 +88,10 @@ def environment(function, own):
     variables = {}
     for name, value in declared.items():
         if isinstance(value, dict):
-            value = own[name] if name in own else template["Parameters"].get(value.get("Ref"), {}).get("Default")
-            if value is None:
-                raise Failed(f"it is not known what `{name}` is to be; say so in tests/cargo_lambda.py")
+            value = template["Parameters"].get(value.get("Ref"), {}).get("Default")
+        value = own.get(name, value)
+        if value is None:
+            raise Failed(f"it is not known what `{name}` is to be; say so in tests/cargo_lambda.py")
         variables[name] = str(value)
     return variables
 
@@ -247,6 +248,7 @@ def make_resources(endpoint, variables):
         "SECRETS_ID": secret["ARN"],
         "SIGNING_SECRET": SIGNING_SECRET,
         "PUBLIC_URL": "",
+        "FONTS_DIR": str(ROOT / "shared/assets/fonts"),
     }
 
 

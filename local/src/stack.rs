@@ -31,7 +31,7 @@ use crate::invoker::Invoker;
 use crate::permissions::{Refusals, Role};
 use crate::simulators::Simulators;
 use crate::template::{self, LocalValues, Template};
-use crate::{event_source, functions, schedule};
+use crate::{event_source, fonts, functions, schedule};
 
 /// The variable of the functions that may have secrets.
 const SECRETS_ID: &str = "SECRETS_ID";
@@ -105,6 +105,7 @@ struct Developer {
 impl Stack {
     /// Starts everything and waits until it can be used.
     pub async fn start(options: Options) -> Result<Self> {
+        fonts::embedded().install();
         let temporary = match &options.data {
             Some(_) => None,
             None => Some(tempfile::tempdir().context("no temporary folder can be made")?),

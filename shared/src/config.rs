@@ -1,6 +1,7 @@
 //! The configuration: environment variables, read once.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -11,6 +12,9 @@ use crate::catalog::{Catalog, Limits};
 use crate::credits::Credits;
 use crate::messages::QueueName;
 use crate::pool::KeyLimits;
+
+/// Where Lambda puts the content of a function's layers. (Source: AWS, "Managing Lambda dependencies with layers".)
+const LAYERS: &str = "/opt";
 
 /// Everything that differs from one deployment to another.
 #[derive(Debug, Clone)]
@@ -47,6 +51,8 @@ pub struct Config {
     pub text_model: Option<String>,
     /// `METRICS_NAMESPACE`: under which name CloudWatch keeps this deployment's metrics.
     pub metrics_namespace: String,
+    /// `FONTS_DIR`: where the layer with the fonts lies, for the function that draws.
+    pub fonts_dir: PathBuf,
     /// `ALLOW_LOOPBACK`: outside calls may go to this machine. For the local run only.
     pub allow_loopback: bool,
     /// `SECRETS_ID`: the secret of Secrets Manager that holds them.
@@ -158,6 +164,7 @@ impl Config {
             starting_credits: env.credits("STARTING_CREDITS", 30)?,
             text_model: env.optional("TEXT_MODEL"),
             metrics_namespace: env.optional("METRICS_NAMESPACE").unwrap_or_else(|| "Darkroom".to_owned()),
+            fonts_dir: env.optional("FONTS_DIR").unwrap_or_else(|| LAYERS.to_owned()).into(),
             allow_loopback: env.optional("ALLOW_LOOPBACK").is_some_and(|value| value == "true"),
             secrets_id: env.optional("SECRETS_ID"),
             base_urls,

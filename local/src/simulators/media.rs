@@ -225,6 +225,7 @@ pub(super) fn draw_files(
     inputs: &[InputPicture],
     huge_bytes: Option<u64>,
 ) -> Result<Vec<MediaFile>, String> {
+    crate::fonts::embedded().install();
     let format = if huge_bytes.is_some() { Format::Png } else { drawing.format };
     let of_input = inputs.first().map(|input| input.size.scaled(drawing.input_scale));
     let size = drawing.size.or(of_input).unwrap_or(drawing.default_size);
@@ -247,6 +248,7 @@ pub(super) fn draw_files(
 
 /// Makes the video of a result in `dir`, made if need be. It shows one picture: the text, on the first input picture.
 pub(super) fn film(dir: &Path, clip: &Clip, inputs: &[InputPicture], huge_bytes: Option<u64>) -> Result<Vec<MediaFile>, String> {
+    crate::fonts::embedded().install();
     let Size { width, height } = clip.size;
     let background = inputs.first().map(|input| input.bytes.as_slice());
     let frame = draw::Drawing { text: &clip.text, width, height, format: Format::Jpeg, background };

@@ -1,14 +1,15 @@
 //! Two renderers of text: the placeholder provider's ([`render`]: the prompt, wrapped and centred, on a gradient or on the caller's
 //! photo), and [`add_text`], which puts a styled text on a customer's photo.
 //!
-//! Pure and deterministic: the same input gives the same bytes on every machine, because the only fonts are the bundled ones
-//! (`shared/assets/fonts`). They cover Latin, Greek, Cyrillic, Hebrew, Arabic and emoji; letters they lack are drawn as `□` on a
+//! Pure and deterministic: the same input gives the same bytes on every machine, because the only fonts are those of
+//! `shared/assets/fonts` ([`fonts`]). They cover Latin, Greek, Cyrillic, Hebrew, Arabic and emoji; letters they lack are drawn as `□` on a
 //! placeholder, and refused on a customer's photo.
 
 pub mod add_text;
 mod background;
 mod caption;
 mod emoji;
+pub mod fonts;
 mod typesetter;
 pub mod video;
 

@@ -1,19 +1,13 @@
-//! The bundled fonts, what can be drawn with them, and a glyph's pixels.
+//! The fonts, what can be drawn with them, and a glyph's pixels.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use cosmic_text::fontdb::{Database, ID, Source};
 use cosmic_text::{Align, Attrs, Buffer, Family, Font, FontSystem, Shaping, Weight};
 
-use super::emoji;
+use super::{emoji, fonts};
 
-/// See `shared/assets/fonts/README.md`. The order is that of falling back.
-static LETTERS: [&[u8]; 3] = [
-    include_bytes!("../../assets/fonts/Inter-SemiBold.ttf"),
-    include_bytes!("../../assets/fonts/NotoSansHebrew-SemiBold.ttf"),
-    include_bytes!("../../assets/fonts/NotoSansArabic-SemiBold.ttf"),
-];
-static EMOJI: &[u8] = include_bytes!("../../assets/fonts/Twemoji.ttf");
 pub(super) const FAMILY: &str = "Inter";
 const EMOJI_FAMILY: &str = "Twemoji Mozilla";
 const EMOJI_SPACING_EM: f32 = 0.12;
@@ -37,15 +31,17 @@ pub(super) fn typesetter() -> MutexGuard<'static, Typesetter> {
 impl Typesetter {
     fn new() -> Self {
         // A fixed locale and no system fonts: the same pixels everywhere.
-        let mut fonts = FontSystem::new_with_locale_and_db("en-US".to_owned(), Database::new());
-        let mut load = |bytes: &'static [u8], weight| {
-            let faces = fonts.db_mut().load_font_source(Source::Binary(Arc::new(bytes)));
-            let face = faces.first().and_then(|face| fonts.get_font(*face, weight));
-            face.expect("the bundled fonts are valid TrueType files, which a test checks")
+        let mut system = FontSystem::new_with_locale_and_db("en-US".to_owned(), Database::new());
+        let mut load = |bytes: Cow<'static, [u8]>, weight| {
+            let faces = system.db_mut().load_font_source(Source::Binary(Arc::new(bytes)));
+            let face = faces.first().and_then(|face| system.get_font(*face, weight));
+            face.expect("the fonts are valid TrueType files, which a test checks")
         };
-        let letters = LETTERS.iter().map(|bytes| load(bytes, Weight::SEMIBOLD)).collect();
-        let emoji = load(EMOJI, Weight::NORMAL);
-        Self { fonts, letters, emoji }
+        let [latin, hebrew, arabic, emoji] = fonts::files().expect("they were there when the process started");
+        // The order is that of falling back.
+        let letters = [latin, hebrew, arabic].map(|bytes| load(bytes, Weight::SEMIBOLD)).to_vec();
+        let emoji = load(emoji, Weight::NORMAL);
+        Self { fonts: system, letters, emoji }
     }
 
     /// Keeps what the fonts can draw, line breaks, and single spaces. Invisible characters go, direction marks and overrides among

@@ -13,7 +13,10 @@ use crate::outcome::{Report, SubmitAnswer};
 const READY_AT: &str = "ready_at";
 
 pub(super) fn submit(generation: &Generation, now: Timestamp) -> SubmitAnswer {
-    let delay = asked(prompt(generation), "delay").and_then(duration).unwrap_or(SignedDuration::ZERO);
+    let delay = match delay(prompt(generation)) {
+        Ok(delay) => delay,
+        Err(failure) => return SubmitAnswer::Refused { failure, retry_after: None },
+    };
     let facts = BTreeMap::from([(READY_AT.to_owned(), (now + delay).to_string())]);
     let job = Job { id: format!("local-{}", generation.attempt()), facts };
     let report = ask(generation, &job, now);
@@ -47,6 +50,16 @@ fn asked<'a>(prompt: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+/// How long the prompt wants it to take. One that is not understood is refused: nobody would see why it took no time.
+fn delay(prompt: &str) -> Result<SignedDuration, Failure> {
+    let Some(asked) = asked(prompt, "delay") else { return Ok(SignedDuration::ZERO) };
+    duration(asked).ok_or_else(|| {
+        let asked: String = asked.chars().take(40).collect();
+        let message = format!("`[[delay={asked}]]` is not understood: write `500ms`, `2s` or `1m`, at most ten minutes");
+        Failure::new(FailureClass::RejectedInput, message)
+    })
+}
+
 /// `500ms`, `2s`, `1m`; at most ten minutes.
 fn duration(text: &str) -> Option<SignedDuration> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -73,6 +86,10 @@ mod tests {
         assert_eq!(duration("500ms"), Some(SignedDuration::from_millis(500)));
         assert_eq!(duration("2m"), Some(SignedDuration::from_mins(2)));
         assert_eq!(duration("2h"), None);
+        assert_eq!(delay("a cat"), Ok(SignedDuration::ZERO));
+        assert_eq!(delay("a cat [[delay=2s]]"), Ok(SignedDuration::from_secs(2)));
+        let refused = delay("a cat [[delay=1h]]").expect_err("hours are not known");
+        assert!(refused.class == FailureClass::RejectedInput && refused.message.contains("[[delay=1h]]"), "{refused:?}");
         assert_eq!(duration("s"), None);
         assert_eq!(duration("99999999999999999999s"), None);
     }

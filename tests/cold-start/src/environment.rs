@@ -22,6 +22,8 @@ pub(crate) struct Function {
 
 /// All functions of the template, by name.
 pub(crate) fn functions(template: &Path, aws: &str) -> Result<Vec<Function>> {
+    // What Lambda would unpack of the layer.
+    let fonts = template.with_file_name("shared/assets/fonts");
     let text = fs::read_to_string(template).with_context(|| format!("`{}` cannot be read", template.display()))?;
     let template: Value = serde_yaml_ng::from_str(&text)?;
     let globals = &template["Globals"]["Function"];
@@ -33,7 +35,11 @@ pub(crate) fn functions(template: &Path, aws: &str) -> Result<Vec<Function>> {
         for variables in [globals, &resource["Properties"]].map(|place| &place["Environment"]["Variables"]) {
             for (variable, value) in variables.as_mapping().into_iter().flatten() {
                 let variable = variable.as_str().context("a variable's name is no text")?;
-                environment.insert(variable.to_owned(), given(variable, value, &template["Parameters"], aws));
+                let value = match variable {
+                    "FONTS_DIR" => fonts.display().to_string(),
+                    _ => given(variable, value, &template["Parameters"], aws),
+                };
+                environment.insert(variable.to_owned(), value);
             }
         }
         let memory = resource["Properties"]["MemorySize"].as_u64().or_else(|| globals["MemorySize"].as_u64());
