@@ -8,6 +8,7 @@ fn main() {
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
         let script = std::fs::canonicalize("../link.ld").expect("it lies beside the functions");
         println!("cargo:rustc-link-arg-bins=-no-pie");
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", script.display());
+        println!("cargo:rustc-link-arg-bins=-T");
+        println!("cargo:rustc-link-arg-bins={}", script.display());
     }
 }

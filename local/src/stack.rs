@@ -17,7 +17,7 @@ use shared::credits::Credits;
 use shared::ids::{AccountId, ApiKeyId};
 use shared::keys::{KeyTerms, Scope, key_of};
 use shared::ledger::{Account, Posting};
-use shared::live_catalog::LiveCatalog;
+use shared::live_catalog::{LiveCatalog, Overlay};
 use shared::metrics::Metrics;
 use shared::results::Bucket;
 use shared::secrets::Secrets;
@@ -268,7 +268,7 @@ impl Functions {
             let client = table(Some(&role));
             let (store, live_catalog) = if options.separate_memories {
                 let store = Store::new(client, template.table.name.clone(), due_shards);
-                (store.clone(), LiveCatalog::new(catalog.clone(), store, clock.clone()))
+                (store.clone(), LiveCatalog::read_later(overlay(&function.binary), store, clock.clone()))
             } else {
                 let store = store.over(client);
                 (store.clone(), live_catalog.over(store))
@@ -300,6 +300,14 @@ impl Functions {
             queue: queues.sender(),
             ..limited
         })
+    }
+}
+
+/// How a function's own `main` has entries of the catalog put over it.
+fn overlay(binary: &str) -> Overlay {
+    match binary {
+        "generate" | "admin" => Catalog::with_entries,
+        _ => Catalog::with_entries_as_put,
     }
 }
 

@@ -28,13 +28,15 @@ pub(crate) async fn show(backend: &Backend, kind: CatalogKind, name: &str) -> Re
 pub(crate) async fn put(backend: &Backend, request: &Request, kind: CatalogKind, name: &str) -> Result<Response<Body>, Problem> {
     let text = endpoint::text(request)?;
     let body = endpoint::json_object(text)?;
+    // First: what is wrong with the table shows before a fresh process has compiled what the entry is checked with.
+    let entries = backend.store.catalog_entries().await?;
     // Without a version only the shape of what will be stored can be judged.
     if kind == CatalogKind::Model || body.contains_key(VERSION) {
         check_entry(kind, name, text).map_err(|why| invalid(&why))?;
     }
     let change = Change { kind, name, if_match: if_match(request)? };
     change
-        .write(backend, |built_in, current| {
+        .write(backend, entries, |built_in, current| {
             let version = next_version(built_in, kind, name, current);
             let body = with_version(kind, &body, version);
             match current {
@@ -57,8 +59,9 @@ pub(crate) async fn remove(
     name: &str,
 ) -> Result<Response<Body>, Problem> {
     let change = Change { kind, name, if_match: if_match(request)? };
+    let entries = backend.store.catalog_entries().await?;
     change
-        .write(backend, |built_in, current| match current {
+        .write(backend, entries, |built_in, current| match current {
             None => Err(no_entry(kind, name)),
             Some(current) if current.removed => Ok(None),
             Some(current) => {
@@ -78,15 +81,16 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Writes what `decide` makes of the current entry; none: it is so already.
+    /// Writes what `decide` makes of the current entry, which is among `entries`; none: it is so already.
     async fn write(
         &self,
         backend: &Backend,
+        mut entries: Vec<CatalogEntry>,
         decide: impl Fn(&Catalog, Option<&CatalogEntry>) -> Result<Option<CatalogEntry>, Problem>,
     ) -> Result<Response<Body>, Problem> {
         let built_in = backend.live_catalog.built_in();
         for _ in 0..MAX_RACES {
-            let (entries, current) = find(backend.store.catalog_entries().await?, self.kind, self.name);
+            let (others, current) = find(entries, self.kind, self.name);
             let version = current.as_ref().map(|current| current.version);
             // First, so that a change whose answer was lost can be asked for again.
             let Some(next) = decide(built_in, current.as_ref())? else {
@@ -95,7 +99,7 @@ impl Change<'_> {
             if self.if_match.is_some() && self.if_match != version {
                 return Err(self.other_version(version));
             }
-            check_whole(built_in, entries, current, &next)?;
+            check_whole(built_in, others, current, &next)?;
             if backend.store.put_catalog_entry(&next, version).await? {
                 tracing::info!(
                     kind = self.kind.word(),
@@ -109,6 +113,7 @@ impl Change<'_> {
                 }
                 return Ok(self.answer(next.version));
             }
+            entries = backend.store.catalog_entries().await?;
         }
         Err(StoreError::TooBusy { tries: MAX_RACES }.into())
     }

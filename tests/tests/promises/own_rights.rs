@@ -5,6 +5,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{Setting, World};
 
+use crate::run_time_catalog::{chain, drawing_provider, model};
+
 async fn send(world: &World, method: Method, path: &str, body: Option<Value>) -> Value {
     let request = world.request(method.clone(), path);
     let reply = world.send(body.iter().fold(request, |request, body| request.json(body))).await;
@@ -59,4 +61,25 @@ async fn each_function_may_do_by_itself_all_that_it_does() {
     send(&world, Method::DELETE, &format!("/v1/assets/{photo}"), None).await;
     world.minute().await;
     world.until_nothing_is_left_of(&photo).await;
+}
+
+/// Where orders are taken, entries of the catalog are checked; the other functions read them as they were put.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_at_run_time_is_sold_by_one_function_and_made_by_others() {
+    let world = World::with(Setting { separate_memories: true, ..Setting::default() }).await;
+    for (path, body) in [
+        ("/v1/admin/providers/atelier", drawing_provider("atelier")),
+        ("/v1/admin/models/atelier/poster", model("atelier/poster", 7)),
+        ("/v1/admin/chains/posters", chain("posters", "atelier/poster")),
+    ] {
+        send(&world, Method::PUT, path, Some(body)).await;
+    }
+    world.minute().await;
+    for (name, credits) in [("atelier/poster", 7), ("posters", 6)] {
+        let id = world.create_with(name, json!({"prompt": "a fox"})).await;
+        let ended = world.minutes_until_ended(&id).await;
+        assert_eq!((&ended["status"], &ended["charged"]), (&json!("succeeded"), &json!(credits)), "{ended:#}");
+        let offered = send(&world, Method::GET, "/v1/models", None).await;
+        assert!(offered["models"].as_array().is_some_and(|models| models.iter().any(|model| model["name"] == name)), "{name}");
+    }
 }
