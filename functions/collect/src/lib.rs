@@ -110,7 +110,7 @@ async fn collect(backend: &Backend, id: GenerationId) -> Result<(), Error> {
 async fn copy_anew(backend: &Backend, generation: &Generation, work: &Work, status: u16) -> Result<Vec<StoredResult>, Missed> {
     let Some(job) = &work.job else { return Err(Missed::Link(status)) };
     let Ok(provider) = Provider::of(backend, generation, work.attempt).await else { return Err(Missed::Link(status)) };
-    match provider.links_anew(generation, job).await {
+    match provider.results_anew(generation, work.attempt, job).await {
         Some(fresh) => copy_all(backend, generation, work.attempt, &fresh).await,
         None => Err(Missed::Link(status)),
     }

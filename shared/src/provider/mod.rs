@@ -11,8 +11,8 @@ use crate::backend::Backend;
 use crate::catalog::Model;
 use crate::catalog::manifest::{Api, HttpProvider, Manifest};
 use crate::failure::{Failure, FailureClass};
-use crate::generation::{Generation, Job, Outcome};
-use crate::outcome::{Delivery, Found, Reader, Report, SubmitAnswer};
+use crate::generation::{Generation, Job};
+use crate::outcome::{Delivery, Reader, Report, SubmitAnswer};
 use crate::pool::KeyId;
 use crate::secrets::SecretsError;
 use crate::store::StoreError;
@@ -106,16 +106,6 @@ impl<'a> Provider<'a> {
     pub async fn ask(&self, generation: &Generation, attempt: u32, job: &Job, now: Timestamp) -> Report {
         let Some(remote) = self.remote() else { return local::ask(generation, job, now) };
         self.keep_report(generation, attempt, self.report(remote, job).await).await
-    }
-
-    /// Asks for the results of a job again, whose links are good no more. None: there are no others. A provider that answers with the
-    /// results themselves gave no links.
-    pub async fn links_anew(&self, generation: &Generation, job: &Job) -> Option<Outcome> {
-        let remote = self.remote().filter(|_| generation.erasure.is_none())?;
-        match self.report(remote, job).await {
-            Report::Succeeded(delivery) => Some(Outcome { sources: delivery.iter().map(Found::link).collect::<Option<_>>()? }),
-            Report::Running { .. } | Report::Fetch(_) | Report::Failed(_) | Report::Canceled | Report::Unclear(_) => None,
-        }
     }
 
     async fn report(&self, remote: Remote<'_>, job: &Job) -> Report<Delivery> {

@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::catalog::manifest::MediaKind;
 use crate::failure::{Failure, FailureClass};
 use crate::finished;
-use crate::generation::{Ambiguity, Generation, Outcome, Source};
+use crate::generation::{Ambiguity, Generation, Job, Outcome, Source};
 use crate::ids::{AccountId, GenerationId};
 use crate::outcome::{Delivery, Found, Report, SubmitAnswer};
 use crate::results::StoreError;
@@ -64,6 +64,25 @@ impl Provider<'_> {
             Report::Canceled => Report::Canceled,
             Report::Unclear(why) => Report::Unclear(why),
         }
+    }
+
+    /// The results of a job once more, when links to those it had are good no more. None: they cannot be had. A text is not among them: it has no
+    /// link, and was kept when it came.
+    pub async fn results_anew(&self, generation: &Generation, attempt: u32, job: &Job) -> Option<Outcome> {
+        let remote = self.remote().filter(|_| generation.erasure.is_none())?;
+        let Report::Succeeded(delivery) = self.report(remote, job).await else { return None };
+        let mut sources = Vec::with_capacity(delivery.len());
+        for (index, found) in delivery.iter().enumerate() {
+            sources.push(match found {
+                Found::Link { .. } => found.link()?,
+                Found::Bytes(bytes) => {
+                    let key_stem = result_key_stem(generation, attempt, index);
+                    self.keep_file(&key_stem, bytes.clone(), generation.order.kind, None).await.ok()?
+                }
+                Found::Text(_) => return None,
+            });
+        }
+        Some(Outcome { sources })
     }
 
     /// The results of a submit that was answered with them: there is no second answer.
