@@ -3,7 +3,6 @@
 pub mod cli;
 pub mod engines;
 pub mod event_source;
-mod fonts;
 pub mod functions;
 pub mod gateway;
 pub mod invoker;

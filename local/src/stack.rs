@@ -14,6 +14,7 @@ use shared::catalog::Catalog;
 use shared::clock::{Clock, random_bytes};
 use shared::config::{Config, SUBMIT_TIMEOUT, base_url_variable, limit_variables};
 use shared::credits::Credits;
+use shared::draw::fonts::Fonts;
 use shared::ids::{AccountId, ApiKeyId};
 use shared::keys::{KeyTerms, Scope, key_of};
 use shared::ledger::{Account, Posting};
@@ -31,7 +32,7 @@ use crate::invoker::Invoker;
 use crate::permissions::{Refusals, Role};
 use crate::simulators::Simulators;
 use crate::template::{self, LocalValues, Template};
-use crate::{event_source, fonts, functions, schedule};
+use crate::{event_source, functions, schedule};
 
 /// The variable of the functions that may have secrets.
 const SECRETS_ID: &str = "SECRETS_ID";
@@ -105,7 +106,7 @@ struct Developer {
 impl Stack {
     /// Starts everything and waits until it can be used.
     pub async fn start(options: Options) -> Result<Self> {
-        fonts::embedded().install();
+        Fonts::embedded().install();
         let temporary = match &options.data {
             Some(_) => None,
             None => Some(tempfile::tempdir().context("no temporary folder can be made")?),

@@ -12,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shared::draw::fonts::Fonts;
 use shared::draw::{self, Format, MAX_SIDE_PX, MIN_SIDE_PX};
 
 use super::jobs::{End, InputFault};
@@ -225,7 +226,7 @@ pub(super) fn draw_files(
     inputs: &[InputPicture],
     huge_bytes: Option<u64>,
 ) -> Result<Vec<MediaFile>, String> {
-    crate::fonts::embedded().install();
+    Fonts::embedded().install();
     let format = if huge_bytes.is_some() { Format::Png } else { drawing.format };
     let of_input = inputs.first().map(|input| input.size.scaled(drawing.input_scale));
     let size = drawing.size.or(of_input).unwrap_or(drawing.default_size);
@@ -248,7 +249,7 @@ pub(super) fn draw_files(
 
 /// Makes the video of a result in `dir`, made if need be. It shows one picture: the text, on the first input picture.
 pub(super) fn film(dir: &Path, clip: &Clip, inputs: &[InputPicture], huge_bytes: Option<u64>) -> Result<Vec<MediaFile>, String> {
-    crate::fonts::embedded().install();
+    Fonts::embedded().install();
     let Size { width, height } = clip.size;
     let background = inputs.first().map(|input| input.bytes.as_slice());
     let frame = draw::Drawing { text: &clip.text, width, height, format: Format::Jpeg, background };

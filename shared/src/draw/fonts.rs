@@ -32,6 +32,16 @@ pub struct MissingFont {
 }
 
 impl Fonts {
+    /// Those that the program brings along. Who never calls it is linked without them.
+    pub fn embedded() -> Self {
+        Self::Embedded([
+            include_bytes!("../../assets/fonts/Inter-SemiBold.ttf"),
+            include_bytes!("../../assets/fonts/NotoSansHebrew-SemiBold.ttf"),
+            include_bytes!("../../assets/fonts/NotoSansArabic-SemiBold.ttf"),
+            include_bytes!("../../assets/fonts/Twemoji.ttf"),
+        ])
+    }
+
     /// Those of a directory, if all are there.
     pub fn of(directory: &Path) -> Result<Self, MissingFont> {
         for file in FILES {
@@ -60,7 +70,7 @@ impl Fonts {
 /// The content of the [`FILES`].
 pub(super) fn files() -> Result<[Cow<'static, [u8]>; 4], MissingFont> {
     #[cfg(test)]
-    let fonts = FONTS.get_or_init(|| Fonts::Directory(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/fonts")));
+    let fonts = FONTS.get_or_init(Fonts::embedded);
     #[cfg(not(test))]
     let fonts = FONTS.get().expect("whoever draws installs fonts when it starts");
     Ok([fonts.file(0)?, fonts.file(1)?, fonts.file(2)?, fonts.file(3)?])
